@@ -1,0 +1,35 @@
+# Two commands set up a fresh machine that has Python 3.11 and make: `make demo` and `make test`.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test lint clean help
+
+help:
+	@echo "make demo   the whole path once on synthetic phantoms (out/demo)"
+	@echo "make test   all tests"
+	@echo "make lint   ruff"
+	@echo "make clean  remove .venv and out/"
+
+# One pip call with every package and every pin in it: a second, unpinned call pulls in numpy 2 and breaks onnx2tf.
+# opencv-python (a dependency of onnx2tf) wants libGL; the headless build of the same version is laid over it.
+$(READY): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) not found; install Python 3.11 or say make PYTHON=..."; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[host,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --force-reinstall --no-deps opencv-python-headless
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/busi-kd demo --out out/demo
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean:
+	rm -rf $(VENV) out

@@ -1,0 +1,1 @@
+"""Host floor 3: student -> ONNX -> TFLite -> verified model bundle."""

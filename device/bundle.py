@@ -1,0 +1,222 @@
+"""The model bundle: the contract between host and Pi, a folder with `model.tflite` and `bundle.json`.
+
+`bundle.json` says all that is needed to use the model and to believe its figures. What is unknown, altered or of
+another schema refuses to load, each with its own sentence.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from device import RESEARCH_NOTICE, files, schema
+from device.errors import UserError
+from device.preprocess import Preprocess
+
+SCHEMA_VERSION = 1
+MODEL_FILE = "model.tflite"
+META_FILE = "bundle.json"
+TASK = "breast-ultrasound-classification"
+
+Variant = Literal["float32", "float16", "int8-dynamic", "int8-full"]
+VARIANTS: tuple[Variant, ...] = ("float32", "float16", "int8-dynamic", "int8-full")
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One tensor of the TFLite file. real value = scale * (stored - zero_point) for integer types, else both None."""
+
+    shape: tuple[int, ...]
+    layout: Literal["NHWC", "NC"]
+    dtype: Literal["float32", "uint8", "int8"]
+    scale: float | None = None
+    zero_point: int | None = None
+
+    def __post_init__(self) -> None:
+        integer = self.dtype != "float32"
+        if integer != (self.scale is not None) or integer != (self.zero_point is not None):
+            raise ValueError(f"a {self.dtype} tensor must {'' if integer else 'not '}have a scale and a zero point.")
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """Where `malignant` begins: calibrated P(malignant) >= threshold.
+
+    The threshold is fixed at `target_sensitivity` on the validation part with this very file's outputs;
+    sensitivity and specificity (malignant vs. the rest) are what it reaches there. `derived_on` names the part.
+    """
+
+    malignant_threshold: float
+    target_sensitivity: float
+    sensitivity: float
+    specificity: float
+    derived_on: str
+
+    def __post_init__(self) -> None:
+        for name in ("malignant_threshold", "target_sensitivity", "sensitivity", "specificity"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"operating_point.{name} must lie in 0..1, not {getattr(self, name)}.")
+
+
+@dataclass(frozen=True)
+class Abstain:
+    """When the system cannot say: the largest calibrated probability is below `min_confidence` (0..1)."""
+
+    min_confidence: float
+    coverage: float
+    derived_on: str
+
+    def __post_init__(self) -> None:
+        for name in ("min_confidence", "coverage"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"abstain.{name} must lie in 0..1, not {getattr(self, name)}.")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A metric with its 95 % interval; low and high are None when the interval could not be computed."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Training:
+    """Where the weights come from: data, split, recipe, initial weights, calibration pictures."""
+
+    data_name: str
+    data_fingerprint: str
+    split: dict[str, Any]
+    recipe: dict[str, Any]
+    weights: str
+    student_sha256: str
+    calibration: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """Size in bytes and SHA-256 of one file of the bundle."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Meta:
+    """The content of bundle.json; DESIGN: unknown keys refuse to load."""
+
+    schema_version: int
+    task: Literal["breast-ultrasound-classification"]
+    name: str
+    variant: Variant
+    intended_use: str
+    synthetic: bool
+    classes: tuple[str, ...]
+    input: Tensor
+    output: Tensor
+    preprocess: Preprocess
+    temperature: float
+    operating_point: OperatingPoint
+    abstain: Abstain
+    training: Training
+    metrics: dict[str, Estimate]
+    parity: dict[str, float | None]
+    versions: dict[str, str]
+    created: str
+    files: dict[str, FileEntry]
+
+    def __post_init__(self) -> None:
+        if self.temperature <= 0:
+            raise ValueError(f"the key 'temperature' must be above 0, not {self.temperature}.")
+        if len(set(self.classes)) != len(self.classes) or not {"benign", "malignant"} <= set(self.classes):
+            raise ValueError(f"the key 'classes' must hold benign and malignant, each once, not {self.classes}.")
+        wanted = (1, self.preprocess.height, self.preprocess.width, 1)
+        if self.input.shape != wanted:
+            raise ValueError(f"input.shape {self.input.shape} does not fit preprocess, which gives {wanted}.")
+        if self.output.shape != (1, len(self.classes)):
+            raise ValueError(f"output.shape {self.output.shape} does not fit {len(self.classes)} classes.")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A loaded bundle: its folder and checked metadata. `id` is short and changes with any byte of it."""
+
+    folder: Path
+    meta: Meta
+    id: str
+
+    @property
+    def model_path(self) -> Path:
+        return self.folder / MODEL_FILE
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Read and check a bundle folder.
+
+    Raises UserError: folder or file missing, JSON broken, other schema version, unknown or missing key, size or hash
+    of a file differs. Tensor shapes are compared with the TFLite file when `device.runtime` opens it.
+    """
+    folder = Path(folder)
+    path = folder / META_FILE
+    if not path.is_file():
+        raise UserError(f"{folder}: no {META_FILE} there; give the folder of a model bundle.")
+    try:
+        data = json.loads(path.read_bytes())
+    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError
+        raise UserError(f"{path}: not readable as JSON ({error}); copy the bundle again.") from error
+    version = data.get("schema_version") if isinstance(data, dict) else None
+    if version != SCHEMA_VERSION:
+        raise UserError(
+            f"{path}: schema version {version!r}, but this software reads version {SCHEMA_VERSION}; "
+            "convert the model again with the matching busi-kd."
+        )
+    meta = schema.load(Meta, data, path)
+    if MODEL_FILE not in meta.files:
+        raise UserError(f"{path}: no hash for {MODEL_FILE}; convert the model again.")
+    for name, entry in meta.files.items():
+        if Path(name).name != name:
+            raise UserError(f"{path}: the file name {name!r} leaves the bundle; do not use this bundle.")
+        _check_file(folder / name, entry)
+    return Bundle(folder, meta, files.sha256_file(path)[:12])
+
+
+def _check_file(path: Path, entry: FileEntry) -> None:
+    if not path.is_file():
+        raise UserError(f"{path}: missing, although the bundle lists it; copy the bundle again.")
+    if path.stat().st_size != entry.bytes or files.sha256_file(path) != entry.sha256:
+        raise UserError(f"{path}: wrong hash, the file is not the one the bundle was made with; copy it again.")
+
+
+def file_entry(path: Path) -> FileEntry:
+    """Size and hash of a file as it stands."""
+    return FileEntry(path.stat().st_size, files.sha256_file(path))
+
+
+def write_bundle(folder: Path, model: Path, meta: Meta) -> Bundle:
+    """Write a bundle aside and put it in `folder`'s place as a whole, then load it back as the device would.
+
+    `meta.files` is replaced by the entry of `model`, an existing TFLite file, which is copied.
+    """
+    import dataclasses
+    import shutil
+    import tempfile
+
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        aside.chmod(0o755)
+        shutil.copyfile(model, aside / MODEL_FILE)
+        meta = dataclasses.replace(meta, files={MODEL_FILE: file_entry(aside / MODEL_FILE)})
+        files.write_json(aside / META_FILE, schema.dump(meta))
+        load_bundle(aside)  # what cannot be read back must not appear under the final name
+        files.replace_folder(aside, folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return load_bundle(folder)
+
+
+def intended_use(synthetic: bool) -> str:
+    """The sentence every bundle carries."""
+    return RESEARCH_NOTICE + (" Trained on synthetic phantoms: for demonstration only." if synthetic else "")

@@ -1,0 +1,62 @@
+"""The console command `busi-kd`: hands over to the group's own cli.py, imported only when that group is used."""
+
+import importlib
+import sys
+
+from device import RESEARCH_NOTICE, __version__
+from device.errors import UserError, nearest
+
+# By name, because this floor must not import the floors above it, and torch must not be needed to run the daemon.
+GROUPS = {
+    "train": ("train.cli", "data, teacher, student by distillation, evaluation          (host)"),
+    "convert": ("convert.cli", "student -> ONNX -> TFLite -> verified model bundle           (host)"),
+    "device": ("device.cli", "daemon, benchmark and bundle tools                           (Pi and host)"),
+    "demo": ("convert.demo", "the whole path once, on synthetic phantoms                   (host)"),
+}
+
+
+def usage() -> str:
+    """The text of `busi-kd --help`."""
+    lines = [f"  {name:8} {what}" for name, (_, what) in GROUPS.items()]
+    return (
+        f"busi-kd {__version__}. {RESEARCH_NOTICE}\n\nusage: busi-kd GROUP ...\n\n"
+        + "\n".join(lines)
+        + "\n\nbusi-kd GROUP --help says what each group does.\n"
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run `busi-kd ARGUMENTS` and return the exit status: 0 done, 2 a mendable error, 3 a gate refused."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        print(__version__)
+        return 0
+    try:
+        return _load_group(arguments[0])(arguments[1:])
+    except UserError as error:
+        print(f"busi-kd: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print("busi-kd: interrupted.", file=sys.stderr)
+        return 130
+
+
+def _load_group(name: str):
+    if name not in GROUPS:
+        raise UserError(f"unknown group {name!r}{nearest(name, list(GROUPS))}; busi-kd --help lists them.")
+    try:
+        return importlib.import_module(GROUPS[name][0]).main
+    except ModuleNotFoundError as error:
+        if error.name in GROUPS or error.name is None:
+            raise
+        raise UserError(
+            f"'busi-kd {name}' needs the package {error.name}, which is not installed here; "
+            "run: pip install 'busi-kd[host]'"
+        ) from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

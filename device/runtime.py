@@ -1,0 +1,95 @@
+"""The TFLite interpreter behind one small class: luma in, logits out."""
+
+import importlib
+import importlib.metadata
+from pathlib import Path
+
+import numpy as np
+
+from device.bundle import Bundle, Tensor
+from device.errors import UserError
+
+# The first that is installed is used. ai-edge-litert delegates int8 to XNNPACK; tflite-runtime 2.14 does not.
+_BACKENDS = (
+    ("ai_edge_litert.interpreter", "ai-edge-litert"),
+    ("tflite_runtime.interpreter", "tflite-runtime"),
+    ("tensorflow.lite", "tensorflow"),
+)
+
+
+def find_backend() -> tuple[type, str]:
+    """The interpreter class and its `name version`. Raises UserError when none of the three is installed."""
+    for module, distribution in _BACKENDS:
+        try:
+            interpreter = importlib.import_module(module).Interpreter
+        except ImportError:
+            continue
+        return interpreter, f"{distribution} {importlib.metadata.version(distribution)}"
+    raise UserError("No TFLite interpreter is installed; run: pip install ai-edge-litert")
+
+
+def describe_tensor(detail: dict, layout: str) -> Tensor:
+    """An interpreter's tensor detail as a `Tensor` (per-tensor quantisation; None for float)."""
+    dtype = np.dtype(detail["dtype"]).name
+    scale, zero_point = detail["quantization"]
+    integer = dtype != "float32"
+    shape = tuple(int(n) for n in detail["shape"])
+    return Tensor(shape, layout, dtype, float(scale) if integer else None, int(zero_point) if integer else None)
+
+
+class Model:
+    """One TFLite file, opened. Not thread-safe: one thread calls `logits`."""
+
+    def __init__(self, path: Path, threads: int = 1) -> None:
+        """Open `path` with `threads` CPU threads. Raises UserError when it is no TFLite file this runtime can run."""
+        if threads < 1:
+            raise UserError(f"threads must be 1 or more, not {threads}.")
+        interpreter, self.backend = find_backend()
+        self.path, self.threads = Path(path), threads
+        if not self.path.is_file():
+            raise UserError(f"{path}: no such model file; give a .tflite file or a bundle folder.")
+        try:
+            self._interpreter = interpreter(model_path=str(path), num_threads=threads)
+            self._interpreter.allocate_tensors()
+            inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+        except (ValueError, RuntimeError) as error:  # what all three runtimes raise for a broken model
+            raise UserError(f"{path}: {self.backend} cannot open this model ({str(error)[:200]}).") from error
+        if len(inputs) != 1 or len(outputs) != 1 or len(inputs[0]["shape"]) != 4 or len(outputs[0]["shape"]) != 2:
+            raise UserError(f"{path}: expected one picture input and one logits output; this is another network.")
+        self._in, self._out = inputs[0]["index"], outputs[0]["index"]
+        self.input, self.output = describe_tensor(inputs[0], "NHWC"), describe_tensor(outputs[0], "NC")
+        if self.input.dtype == "int8" and (self.input.scale, self.input.zero_point) != (1.0, -128):
+            raise UserError(f"{path}: an int8 input must have scale 1 and zero point -128 to take luma directly.")
+        if self.input.dtype == "uint8" and (self.input.scale, self.input.zero_point) != (1.0, 0):
+            raise UserError(f"{path}: a uint8 input must have scale 1 and zero point 0 to take luma directly.")
+
+    def logits(self, luma: np.ndarray) -> np.ndarray:
+        """(H, W) luma uint8 0..255 -> (classes,) float32 logits. Raises ValueError on another shape or dtype."""
+        if luma.dtype != np.uint8 or (1, *luma.shape, 1) != self.input.shape:
+            raise ValueError(f"the model takes uint8 luma {self.input.shape[1:3]}, not {luma.dtype} {luma.shape}.")
+        batch = luma[None, :, :, None]
+        if self.input.dtype == "float32":
+            batch = batch.astype(np.float32)
+        elif self.input.dtype == "int8":
+            batch = (batch ^ 0x80).view(np.int8)  # luma - 128 without widening
+        self._interpreter.set_tensor(self._in, batch)
+        self._interpreter.invoke()
+        raw = self._interpreter.get_tensor(self._out)[0]
+        if self.output.scale is None:
+            return raw.astype(np.float32, copy=False)
+        return (raw.astype(np.float32) - self.output.zero_point) * np.float32(self.output.scale)
+
+
+def open_bundle(bundle: Bundle, threads: int = 1) -> Model:
+    """Open a bundle's model and check that the file is what its bundle.json says. Raises UserError otherwise."""
+    model = Model(bundle.model_path, threads)
+    for name, said, found in (
+        ("input", bundle.meta.input, model.input),
+        ("output", bundle.meta.output, model.output),
+    ):
+        if said != found:
+            raise UserError(
+                f"{bundle.model_path}: its {name} tensor is {found}, but bundle.json says {said}; "
+                "convert the model again."
+            )
+    return model

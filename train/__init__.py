@@ -1,0 +1,1 @@
+"""Host floor 2: data, splits, teacher, student, distillation, evaluation."""

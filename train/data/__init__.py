@@ -1,0 +1,1 @@
+"""Reading pictures and masks, splitting without leaks."""

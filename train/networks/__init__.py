@@ -1,0 +1,1 @@
+"""Teacher, student and the trunks they stand on."""
