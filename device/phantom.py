@@ -1,14 +1,14 @@
-"""Seeded synthetic B-mode breast pictures (phantoms) and a moving clip of them.
+"""Seeded synthetic B-mode breast pictures (phantoms); device/phantom_clip.py makes a moving clip of them.
 
-The pictures stand in for patient data in tests, benchmarks and demonstrations. They follow the textbook model:
-echogenicity map -> complex circular Gaussian scatterers -> point-spread function -> envelope -> log compression.
-They are not an anatomical simulation, and a figure measured on them says nothing about patients.
+The pictures stand in for patient data in tests, benchmarks and demonstrations. They follow the textbook
+model: echogenicity map -> complex circular Gaussian scatterers -> point-spread function -> envelope -> log
+compression. They do not simulate anatomy, and a figure measured on them says nothing about patients.
 
 Sources
-    Speckle: R. F. Wagner, S. W. Smith, J. M. Sandrik, H. Lopez, "Statistics of Speckle in Ultrasound B-Scans",
-    IEEE Trans. Sonics Ultrason. 30(3), 1983: fully developed speckle has a Rayleigh envelope, mean/std = 1.91.
-    Lesion signs: ACR BI-RADS Atlas, 5th ed. (2013), ultrasound lexicon: shape, orientation, margin, echo pattern,
-    posterior features. The order of the layers is the one every breast-ultrasound textbook draws.
+    Speckle: R. F. Wagner, S. W. Smith, J. M. Sandrik, H. Lopez, "Statistics of Speckle in Ultrasound
+    B-Scans", IEEE Trans. Sonics Ultrason. 30(3), 1983: fully developed speckle has a Rayleigh envelope.
+    Lesion signs: ACR BI-RADS Atlas, 5th ed. (2013), ultrasound lexicon: shape, orientation, margin, echo
+    pattern, posterior features. Layer order and thickness, and the decibel figures, are our own choice.
 """
 
 import math
@@ -27,13 +27,9 @@ RAYLEIGH_SNR = math.sqrt(math.pi / (4.0 - math.pi))  # 1.91, Wagner et al. 1983
 # Echogenicity in dB, fibroglandular tissue being 0 (BI-RADS describes lesions relative to fat).
 FAT_DB, MUSCLE_DB, CHEST_DB = -13.0, -11.0, -20.0
 
-CLIP_VIEWS = 7.0  # width of a clip's tissue, in views
-CLIP_PERIOD_S = 48.0  # the probe goes there and back once in this time
-CLIP_NOISE = 4  # electronic noise of a clip's frames: 0..3 grey levels
-CLIP_NOISE_SHIFTS = 61  # prime, so that any step below it visits every shift of the noise tile
+_ANGLES = np.linspace(-math.pi, math.pi, 721)  # round a lesion's outline
 
-# 5 x 7 letters of the burned-in word, one row per string, from top to bottom.
-_WORD = "SYNTHETIC"
+# The burned-in word in letters of 5 x 7 pixels, given row by row.
 _FONT = {
     "S": ".#### #.... #.... .###. ....# ....# ####.",
     "Y": "#...# #...# .#.#. ..#.. ..#.. ..#.. ..#..",
@@ -44,6 +40,7 @@ _FONT = {
     "I": ".###. ..#.. ..#.. ..#.. ..#.. ..#.. .###.",
     "C": ".#### #.... #.... #.... #.... #.... .####",
 }
+_WORD = np.hstack([[[c == "#" for c in row + "."] for row in _FONT[letter].split()] for letter in "SYNTHETIC"])
 
 
 @dataclass(frozen=True)
@@ -59,40 +56,41 @@ def make_phantom(label: str, seed: int, size: tuple[int, int] = (384, 512)) -> P
     """Draw one picture of class `label`.
 
     label: one of CLASSES. seed: integer >= 0; each (label, seed) has tissue of its own.
-    size: (height, width) in pixels, each at least MIN_SIDE_PX. The same arguments give the same bytes.
+    size: (height, width) in pixels, each at least MIN_SIDE_PX. The same arguments give the same bytes on one
+    machine; another CPU or numpy may round a few pixels one grey level apart.
     Raises UserError when an argument is out of these ranges.
     """
     if label not in CLASSES:
         raise UserError(f"Unknown phantom label {label!r}: use one of {', '.join(CLASSES)}.")
-    size = _checked_size(size)
-    seed = _checked_count("seed", seed)
+    size = checked_size(size)
+    seed = checked_count("seed", seed)
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(CLASSES.index(label),)))
     px_per_mm = size[0] / rng.uniform(34.0, 44.0)  # the depth setting, 34 to 44 mm
     echo_db = tissue_echogenicity(rng, size, px_per_mm)
     mask = np.zeros(size, bool)
     if label != "normal":
         centre_x = size[1] * rng.uniform(0.3, 0.7)
-        add_lesion(rng, echo_db, mask, label, centre_x, px_per_mm)
-    echo_db += _machine_gain(rng, size)
+        add_lesion(rng, echo_db, mask, label, centre_x, px_per_mm, 0.17 * size[1])
+    echo_db += machine_gain(rng, size)
     image = log_compress(speckle_envelope(rng, echo_db, px_per_mm), rng.uniform(50.0, 60.0))
-    _burn_in(image)
+    burn_in(image)
     return Phantom(image, mask, label)
 
 
 def speckle_envelope(rng: np.random.Generator, echo_db: np.ndarray, px_per_mm: float) -> np.ndarray:
     """Envelope of fully developed speckle, before log compression.
 
-    echo_db: (H, W) float32 echogenicity in dB. px_per_mm: scale, which fixes the point-spread function in pixels:
-    axial sigma 0.11 mm, lateral sigma 0.16 mm at the skin growing to 0.30 mm at the bottom (beam spread).
-    Returns (H, W) float32 >= 0, scaled so that the mean power is 1 where echo_db is 0. On homogeneous tissue it
-    is Rayleigh distributed, mean/std = RAYLEIGH_SNR (Wagner et al. 1983), because many independent scatterers of
-    random phase share one resolution cell.
+    echo_db: (H, W) float32 echogenicity in dB. px_per_mm: scale; it fixes the point-spread function in
+    pixels: axial sigma 0.11 mm, lateral sigma 0.16 mm at the skin growing to 0.30 mm at the bottom.
+    Returns (H, W) float32 >= 0, of mean power 1 where echo_db is 0. On homogeneous tissue it is Rayleigh
+    distributed, mean/std = RAYLEIGH_SNR (Wagner et al. 1983): many scatterers of random phase share a cell.
     """
     height, width = echo_db.shape
     axial = _gaussian_taps(np.array([max(0.11 * px_per_mm, 0.6)]))
     lateral = _gaussian_taps(np.maximum(np.linspace(0.16, 0.30, height) * px_per_mm, 0.6))
     pad_y, pad_x = axial.shape[1] // 2, lateral.shape[1] // 2
-    scatterers = rng.standard_normal((height + 2 * pad_y, 2 * (width + 2 * pad_x)), np.float32).view(np.complex64)
+    parts = rng.standard_normal((height + 2 * pad_y, width + 2 * pad_x, 2), np.float32)
+    scatterers = parts.view(np.complex64)[:, :, 0]
     amplitude = np.exp(echo_db * np.float32(math.log(10.0) / 20.0) - np.float32(math.log(2.0) / 2.0))
     scatterers *= np.pad(amplitude, ((pad_y, pad_y), (pad_x, pad_x)), "edge")
     envelope = np.empty((height, width), np.float32)
@@ -103,7 +101,7 @@ def speckle_envelope(rng: np.random.Generator, echo_db: np.ndarray, px_per_mm: f
         taps = lateral[top : top + rows]
         field = taps[:, pad_x, None] * lines[:, pad_x : pad_x + width]
         for k in range(pad_x):  # the taps are symmetric: one product serves both sides
-            if taps[-1, k] > 1e-3:
+            if taps[-1, k] > 1e-3:  # near the skin the outer taps are nothing
                 pair = lines[:, k : k + width] + lines[:, 2 * pad_x - k : 2 * pad_x - k + width]
                 pair *= taps[:, k, None]
                 field += pair
@@ -157,7 +155,7 @@ def tissue_echogenicity(rng: np.random.Generator, size: tuple[int, int], px_per_
     septa = np.exp(-((noise(3.0, 6.0) / 0.10) ** 2))  # the zero lines of smooth noise close round lobules
     fat = FAT_DB + 1.5 * noise(1.5, 3.0) + rng.uniform(6.0, 10.0) * septa
     streaks = follow(noise(0.7, 5.0), gland_top)
-    fatty = np.clip(noise(2.8, 8.0) - rng.uniform(0.3, 1.1), 0.0, 0.5) * 2.0  # 1 inside a fat lobule of the gland
+    fatty = 2.0 * np.clip(noise(2.8, 8.0) - rng.uniform(0.3, 1.1), 0.0, 0.5)  # 1 in a fat lobule of the gland
     gland = rng.uniform(-3.0, 1.0) + 3.5 * streaks + fatty * (FAT_DB + 3.0)
     muscle = MUSCLE_DB + follow(4.0 * noise(0.5, 14.0), gland_bottom)
     muscle += 9.0 * line(gland_bottom, 0.35)
@@ -175,20 +173,29 @@ def tissue_echogenicity(rng: np.random.Generator, size: tuple[int, int], px_per_
 
 
 def add_lesion(
-    rng: np.random.Generator, echo_db: np.ndarray, mask: np.ndarray, label: str, centre_x: float, px_per_mm: float
+    rng: np.random.Generator,
+    echo_db: np.ndarray,
+    mask: np.ndarray,
+    label: str,
+    centre_x: float,
+    px_per_mm: float,
+    largest_radius: float,
 ) -> None:
     """Draw one lesion into `echo_db` (H, W, dB) and set `mask` (H, W, bool) on it; both change in place.
 
-    Signs after BI-RADS. benign: oval, parallel (wider than tall), smooth thin capsule, posterior enhancement.
-    malignant: irregular with spicules, not parallel (taller than wide), heterogeneous, posterior shadow, sometimes
-    an echogenic halo and calcifications. Size and echogenicity come from the same ranges for both, so that
-    neither decides the class. label: "benign" or "malignant". centre_x: column of the centre.
+    Signs after BI-RADS. benign: oval, parallel (wider than tall), smooth, with a thin capsule and posterior
+    enhancement. malignant: irregular with spicules, not parallel (taller than wide), heterogeneous, with a
+    posterior shadow, sometimes an echogenic halo and calcifications. Size and echogenicity come from the
+    same ranges for both, so that neither decides the class.
+    label: "benign" or "malignant". centre_x: column of the centre.
+    largest_radius: bound in pixels on the mean radius, so that a narrow picture can hold the lesion.
     """
     height, width = echo_db.shape
     malignant = label == "malignant"
     radius = _malignant_outline(rng) if malignant else _benign_outline(rng)
     wide_over_tall = 1.0 / rng.uniform(1.2, 1.6) if malignant else rng.uniform(1.4, 2.1)
-    half_x, half_y = _half_axes(radius, wide_over_tall, rng.uniform(4.0, 7.5) * px_per_mm)
+    mean_radius = min(rng.uniform(4.0, 7.5) * px_per_mm, largest_radius)
+    half_x, half_y = _half_axes(radius, wide_over_tall, mean_radius)
     tilt = rng.uniform(-0.3, 0.3)
     tall = half_y * (radius * np.abs(np.sin(_ANGLES) + tilt * np.cos(_ANGLES))).max()
     wide = half_x * (radius * np.abs(np.cos(_ANGLES))).max()
@@ -210,7 +217,7 @@ def add_lesion(
     behind_db = -rng.uniform(8.0, 18.0) if malignant else rng.uniform(5.0, 11.0)
     pattern = _smooth_noise(rng, box.shape, (1.2 * px_per_mm, 1.8 * px_per_mm))
     lesion_db = FAT_DB - rng.uniform(3.0, 12.0) - behind_db / 2.0 + rng.uniform(1.0, 3.0) * pattern
-    # The mask ends at distance 0; a malignant margin is indistinct: the echo changes over some tenths of a mm.
+    # The mask ends at distance 0; a malignant margin is indistinct, its echo changes over up to 2 mm.
     margin_mm = rng.uniform(0.6, 2.2) if malignant else 0.15
     box += np.clip(0.5 - distance / np.float32(margin_mm), 0.0, 1.0) * (lesion_db - box)
     if malignant:
@@ -228,65 +235,6 @@ def add_lesion(
     mask[top:bottom, left:right] |= inside
 
 
-class PhantomClip:
-    """A moving clip: the probe slides there and back along wide tissue, and lesions drift in and out.
-
-    seed: integer >= 0. size: (height, width) of a frame in pixels, each at least MIN_SIDE_PX. fps: frames per
-    second, > 0. Raises UserError when one is out of range. The tissue is drawn once, here; a frame is a window
-    cut from it plus a shifted tile of electronic noise, cheap enough for 30 frames per second on a Raspberry Pi.
-    """
-
-    def __init__(self, seed: int = 0, size: tuple[int, int] = (480, 640), fps: float = 30.0) -> None:
-        self._height, self._width = size = _checked_size(size)
-        if not (math.isfinite(fps) and fps > 0.0):
-            raise UserError(f"The clip's fps is {fps}: give a number of frames per second above 0.")
-        self._fps = fps
-        rng = np.random.default_rng(np.random.SeedSequence(_checked_count("seed", seed), spawn_key=(len(CLASSES),)))
-        px_per_mm = self._height / 40.0
-        wide = (self._height, round(CLIP_VIEWS * self._width))
-        self._span = wide[1] - self._width
-        echo_db = tissue_echogenicity(rng, wide, px_per_mm)
-        # Lesions stand 1.7 views apart, so that normal tissue fills the view between two of them.
-        self._labels = [str(label) for label in rng.permutation(["benign", "malignant", "benign", "malignant"])]
-        self._lesions = np.zeros(wide, np.uint8)  # 0 tissue, k the k-th lesion
-        for k, label in enumerate(self._labels, 1):
-            mask = np.zeros(wide, bool)
-            centre_x = (0.95 + 1.7 * (k - 1) + rng.uniform(-0.1, 0.1)) * self._width
-            add_lesion(rng, echo_db, mask, label, centre_x, px_per_mm)
-            self._lesions[mask] = k
-        echo_db += _machine_gain(rng, wide)
-        self._panorama = log_compress(speckle_envelope(rng, echo_db, px_per_mm), 55.0)
-        np.minimum(self._panorama, 255 - CLIP_NOISE, out=self._panorama)  # room for the noise to be added
-        tile = (self._height, self._width + CLIP_NOISE_SHIFTS)
-        self._noise = rng.integers(0, CLIP_NOISE, tile, np.uint8)
-        areas = [np.cumsum((self._lesions == k).sum(axis=0)) for k in range(1, len(self._labels) + 1)]
-        self._area_before = np.pad(np.array(areas), ((0, 0), (1, 0)))  # (lesions, columns + 1), pixels
-
-    def frame(self, index: int) -> Phantom:
-        """Frame `index` (>= 0, without end: the movement repeats, the noise of neighbours differs).
-
-        The label and the mask are those of the lesion that has at least half of its area in view; less than
-        half counts as "normal", with an empty mask. Deterministic for (seed, size, fps, index).
-        Raises UserError for a negative index.
-        """
-        index = _checked_count("frame index", index)
-        phase = 2.0 * math.pi * (index / self._fps / CLIP_PERIOD_S)
-        left = round(self._span * 0.5 * (1.0 - math.cos(phase)))
-        window = slice(left, left + self._width)
-        shift = index * 23 % CLIP_NOISE_SHIFTS  # never the same for two neighbours
-        image = self._panorama[:, window] + self._noise[:, shift : shift + self._width]
-        _burn_in(image)
-        area = self._area_before[:, left + self._width] - self._area_before[:, left]
-        share = area / self._area_before[:, -1]
-        k = int(np.argmax(share))
-        if share[k] < 0.5:
-            return Phantom(image, np.zeros(image.shape, bool), "normal")
-        return Phantom(image, self._lesions[:, window] == k + 1, self._labels[k])
-
-
-_ANGLES = np.linspace(-math.pi, math.pi, 721)
-
-
 def _benign_outline(rng: np.random.Generator) -> np.ndarray:
     """Radius (721,) over _ANGLES of a smooth outline: a circle with at most gentle lobulation."""
     return 1.0 + sum(rng.uniform(0.0, 0.04) * np.cos(k * _ANGLES + rng.uniform(0.0, 6.28)) for k in (2, 3, 4))
@@ -294,23 +242,29 @@ def _benign_outline(rng: np.random.Generator) -> np.ndarray:
 
 def _malignant_outline(rng: np.random.Generator) -> np.ndarray:
     """Radius (721,) over _ANGLES of an irregular outline with pointed spicules."""
-    radius = 1.0 + sum(rng.uniform(0.05, 0.25) / math.sqrt(k) * np.cos(k * _ANGLES + rng.uniform(0.0, 6.28)) for k in range(2, 10))
+    radius = np.ones_like(_ANGLES)
+    for k in range(2, 10):
+        radius += rng.uniform(0.05, 0.25) / math.sqrt(k) * np.cos(k * _ANGLES + rng.uniform(0.0, 6.28))
     count = int(rng.integers(6, 12))
     for n in range(count):
-        away = np.abs((_ANGLES - 2.0 * math.pi * (n + rng.uniform(-0.3, 0.3)) / count + math.pi) % (2 * math.pi) - math.pi)
+        tip = 2.0 * math.pi * (n + rng.uniform(-0.3, 0.3)) / count
+        away = np.abs((_ANGLES - tip + math.pi) % (2.0 * math.pi) - math.pi)
         radius += rng.uniform(0.15, 0.6) * np.maximum(0.0, 1.0 - away / rng.uniform(0.12, 0.35)) ** 1.5
     return radius
 
 
 def _half_axes(radius: np.ndarray, wide_over_tall: float, mean_radius: float) -> tuple[float, float]:
-    """Stretch factors (x, y) that give an outline this width over height and the area of a circle of `mean_radius`."""
+    """Stretch factors (x, y) that give an outline this width over height and a circle's area.
+
+    The circle is the one of radius `mean_radius`; the factors are in its unit (pixels).
+    """
     x, y = radius * np.cos(_ANGLES), radius * np.sin(_ANGLES)
     stretch = wide_over_tall * np.ptp(y) / np.ptp(x)  # of x over y
-    scale = mean_radius * math.sqrt(2.0 * math.pi / (np.sum(radius[:-1] ** 2) * (_ANGLES[1] - _ANGLES[0])) / stretch)
+    scale = mean_radius / math.sqrt(np.mean(radius[:-1] ** 2) * stretch)
     return scale * stretch, scale
 
 
-def _machine_gain(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+def machine_gain(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     """(H, W) float32 dB: overall gain, and what depth compensation (TGC) and uneven contact leave behind."""
     depth = np.linspace(0.0, 1.0, size[0], dtype=np.float32)[:, None]
     tgc = rng.uniform(-7.0, 1.0) * depth + rng.uniform(-2.0, 2.0) * np.sin(rng.uniform(3.0, 7.0) * depth)
@@ -319,21 +273,20 @@ def _machine_gain(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray
 
 
 def _smooth_noise(rng: np.random.Generator, size: tuple[int, int], cell: tuple[float, float]) -> np.ndarray:
-    """(H, W) float32 noise, normal at the nodes of a grid of cells (rows, columns; pixels), smooth in between."""
+    """(H, W) float32 noise: normal at the nodes of a grid of cells (rows, columns in px), smooth between."""
 
-    def weights(length: int, step: float) -> np.ndarray:
+    def nodes(length: int, step: float) -> tuple[np.ndarray, np.ndarray]:
         at = np.arange(length) / max(step, 1.0)
         node = at.astype(np.intp)
-        part = at - node
-        part = part * part * (3.0 - 2.0 * part)
-        table = np.zeros((length, node[-1] + 2), np.float32)
-        table[np.arange(length), node] = 1.0 - part
-        table[np.arange(length), node + 1] = part
-        return table
+        part = (at - node).astype(np.float32)
+        return node, part * part * (3.0 - 2.0 * part)
 
-    down, across = weights(size[0], cell[0]), weights(size[1], cell[1])
-    grid = rng.standard_normal((down.shape[1], across.shape[1]), np.float32)
-    return down @ grid @ across.T
+    row, down = nodes(size[0], cell[0])
+    column, across = nodes(size[1], cell[1])
+    grid = rng.standard_normal((row[-1] + 2, column[-1] + 2), np.float32)
+    steps = grid[row] + (grid[row + 1] - grid[row]) * down[:, None]
+    slope = np.diff(steps, axis=1)
+    return np.take(steps, column, axis=1) + np.take(slope, column, axis=1) * across
 
 
 def _gaussian_taps(sigma: np.ndarray) -> np.ndarray:
@@ -343,28 +296,29 @@ def _gaussian_taps(sigma: np.ndarray) -> np.ndarray:
     return (taps / np.sqrt((taps**2).sum(axis=1, keepdims=True))).astype(np.float32)
 
 
-def _burn_in(image: np.ndarray) -> None:
+def burn_in(image: np.ndarray) -> None:
     """Write SYNTHETIC into the lower left corner; place and size depend on the picture's size alone."""
     height, width = image.shape
     scale = max(1, min(height // 192, width // 120))
-    letters = [np.array([[c == "#" for c in row + "."] for row in _FONT[letter].split()]) for letter in _WORD]
-    word = np.kron(np.hstack(letters), np.ones((scale, scale), bool))
+    word = _WORD.repeat(scale, axis=0).repeat(scale, axis=1)
     top, left = height - word.shape[0] - 2 * scale, 2 * scale
     image[top - scale : top + word.shape[0] + scale, scale : left + word.shape[1]] = 0
     image[top : top + word.shape[0], left : left + word.shape[1]][word] = 200
 
 
-def _checked_size(size: tuple[int, int]) -> tuple[int, int]:
+def checked_size(size: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) as ints, or UserError when they are not whole numbers of at least MIN_SIDE_PX."""
     try:
         height, width = (operator.index(side) for side in size)
     except (TypeError, ValueError):
-        raise UserError(f"The phantom size {size!r} is not (height, width): give two whole numbers of pixels.") from None
+        raise UserError(f"The phantom size {size!r} is not two integers: give (height, width).") from None
     if min(height, width) < MIN_SIDE_PX:
-        raise UserError(f"The phantom size {height}x{width} is too small: give at least {MIN_SIDE_PX} px each way.")
+        raise UserError(f"The phantom size {height}x{width} is too small: give {MIN_SIDE_PX} px or more a side.")
     return height, width
 
 
-def _checked_count(name: str, value: int) -> int:
+def checked_count(name: str, value: int) -> int:
+    """`value` as an int, or UserError naming `name` when it is not a whole number >= 0."""
     try:
         value = operator.index(value)
     except TypeError:

@@ -50,7 +50,14 @@ class Augment:
     offset: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, top in (("flip", 1), ("rotate", 45), ("scale", 0.9), ("shift", 0.9), ("gain", 0.9), ("offset", 127)):
+        for name, top in (
+            ("flip", 1),
+            ("rotate", 45),
+            ("scale", 0.9),
+            ("shift", 0.9),
+            ("gain", 0.9),
+            ("offset", 127),
+        ):
             if not 0 <= getattr(self, name) <= top:
                 raise ValueError(f"augment.{name} must lie in 0..{top}, not {getattr(self, name)}.")
 
@@ -135,6 +142,31 @@ class StudentRecipe:
 
 
 @dataclass(frozen=True)
+class ConvertRecipe:
+    """Student -> bundle. relu_activations: hard-swish and hard-sigmoid written with relu6, which int8 XNNPACK takes.
+
+    The gates are on held-out pictures, variant against PyTorch: share of equal top classes (0..1), and for the float
+    variants also the largest difference of a logit. target_sensitivity and coverage fix the operating point and the
+    abstention limit on the validation part, for each file from its own outputs.
+    """
+
+    calibration_pictures: int = 200
+    relu_activations: bool = True
+    float_agreement: float = 0.995
+    int8_agreement: float = 0.95
+    float32_logit_difference: float = 0.01
+    target_sensitivity: float = 0.95
+    coverage: float = 0.9
+
+    def __post_init__(self) -> None:
+        for name in ("float_agreement", "int8_agreement", "target_sensitivity", "coverage"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ValueError(f"convert.{name} must lie above 0 and up to 1, not {getattr(self, name)}.")
+        if self.calibration_pictures < 20:
+            raise ValueError(f"convert.calibration_pictures must be 20 or more, not {self.calibration_pictures}.")
+
+
+@dataclass(frozen=True)
 class Recipe:
     """Everything that decides a result besides the data."""
 
@@ -146,6 +178,7 @@ class Recipe:
     teacher: TeacherRecipe = field(default_factory=TeacherRecipe)
     student: StudentRecipe = field(default_factory=StudentRecipe)
     distill: Distill = field(default_factory=Distill)
+    convert: ConvertRecipe = field(default_factory=ConvertRecipe)
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -166,7 +199,9 @@ def load_recipe(name: str, seed: int | None = None) -> Recipe:
     path = Path(name)
     if path.suffix != ".toml":
         if name not in shipped():
-            raise UserError(f"no recipe {name!r}{nearest(name, shipped())}; there are {', '.join(shipped())}, or a .toml file.")
+            raise UserError(
+                f"no recipe {name!r}{nearest(name, shipped())}; there are {', '.join(shipped())}, or a .toml file."
+            )
         path = Path(str(resources.files("train.recipes") / f"{name}.toml"))
     if not path.is_file():
         raise UserError(f"{path}: no such recipe file; check the path.")

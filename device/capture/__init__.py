@@ -1,1 +1,90 @@
-"""Where frames come from."""
+"""Where frames come from: one small interface, one file per source, and a name for each way of failing.
+
+A source is opened, grabbed from and closed by one and the same thread, and holds nothing of the daemon's: so it can
+later live in a process of its own that may be killed. On any failure but a single bad frame the caller closes the
+source and opens it again, because that is the one reaction that is right for every driver.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+
+class CaptureError(Exception):
+    """There is no frame now. `state` is the failure's name as people read it, str() says what is known of the cause."""
+
+    state = "failed"
+
+
+class NoDevice(CaptureError):
+    """What frames come from is not there: unplugged, unmounted, deleted."""
+
+    state = "no device"
+
+
+class NoSignal(CaptureError):
+    """The device is there and says that it receives no picture: no cable, scanner off."""
+
+    state = "no signal"
+
+
+class NoData(CaptureError):
+    """Nothing came within the timeout, and the device does not say why."""
+
+    state = "no data"
+
+
+class Unsupported(CaptureError):
+    """Frames come, but in a form that cannot be read."""
+
+    state = "unsupported"
+
+
+class EndOfStream(CaptureError):
+    """The source has given its last frame; opening it again would start over."""
+
+    state = "ended"
+
+
+class Undecodable(CaptureError):
+    """One frame is broken; the source is well and the next grab goes on behind it."""
+
+    state = "undecodable"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Frame:
+    """One picture as it came in.
+
+    pixels: uint8 0..255, (H, W) grey or (H, W, 3) BGR. sequence: counts up from 0, without gaps, over the source's
+    whole life. captured: time.monotonic() in seconds when the picture was there, before it was decoded. name: what
+    to call it in a log, such as a file name.
+    """
+
+    pixels: np.ndarray
+    sequence: int
+    captured: float
+    name: str
+
+
+class Source(Protocol):
+    """What every source offers.
+
+    description: kind and origin for the log. synthetic: the pictures show nobody; None when that is unknown, as with
+    a file. live: frames come at their own pace, so the newest one counts; otherwise the source waits and every frame
+    is to be judged.
+    """
+
+    description: str
+    synthetic: bool | None
+    live: bool
+
+    def open(self) -> None:
+        """Take hold of the source. Raises UserError when the request itself is wrong, else a CaptureError."""
+
+    def grab(self, timeout: float) -> Frame:
+        """The next frame, waiting at most `timeout` seconds for it. Raises a CaptureError."""
+
+    def close(self) -> None:
+        """Let go of everything; harmless when closed already."""

@@ -100,9 +100,11 @@ def make_split(data: DataSet, recipe: SplitRecipe, groups_file: Path | None) -> 
     val, test = parts[recipe.val_fold], parts[recipe.test_fold]
     guard(group_of, {"train": train, "val": val, "test": test})
     source = f"sha256:{hashlib.sha256(groups_file.read_bytes()).hexdigest()}" if groups_file else "one per picture"
-    digest = hashlib.sha256("\0".join(f"{part}:{p.name}" for part, pictures in
-                                      (("train", train), ("val", val), ("test", test))
-                                      for p in pictures).encode())
+    digest = hashlib.sha256(
+        "\0".join(
+            f"{part}:{p.name}" for part, pictures in (("train", train), ("val", val), ("test", test)) for p in pictures
+        ).encode()
+    )
     return Split(recipe, train, val, test, left_out, group_of, source, digest.hexdigest())
 
 

@@ -1,0 +1,39 @@
+"""The pictures that fix the int8 ranges: drawn from the training part only, stratified, with a manifest."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from device.errors import UserError
+from device.preprocess import Preprocess
+from train.data.busi import CLASSES, Picture, load_lumas
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """(N, H, W) uint8 luma and what can be said of where it comes from."""
+
+    lumas: np.ndarray
+    manifest: dict
+
+
+def draw(train: tuple[Picture, ...], preprocess: Preprocess, count: int, seed: int) -> Calibration:
+    """Draw up to `count` training pictures, each class in its share. Raises UserError when there are under 20.
+
+    Two pixels of the first picture are set to 0 and 255, so that the input range is the camera's: a uint8 input then
+    has scale 1 and zero point 0 exactly and takes luma without arithmetic.
+    """
+    if len(train) < 20:
+        raise UserError(f"{len(train)} training pictures are too few to calibrate int8; at least 20 are needed.")
+    rng = np.random.default_rng(seed)
+    chosen: list[Picture] = []
+    for label in CLASSES:
+        members = [picture for picture in train if picture.label == label]
+        share = max(1, round(min(1.0, count / len(train)) * len(members)))
+        chosen += [members[i] for i in sorted(rng.permutation(len(members))[:share])]
+    lumas = load_lumas(chosen, preprocess)
+    lumas[0].flat[0], lumas[0].flat[1] = 0, 255
+    names = [picture.name for picture in chosen]
+    digest = hashlib.sha256("\0".join(names).encode() + lumas.tobytes()).hexdigest()
+    return Calibration(lumas, {"pictures": len(names), "seed": seed, "sha256": digest, "names": names})

@@ -1,0 +1,41 @@
+"""`busi-kd convert STUDENT --data DATA --out FOLDER`."""
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported; see train/cli.py
+
+import argparse
+from pathlib import Path
+
+from device import RESEARCH_NOTICE
+from device.bundle import VARIANTS
+
+
+def main(arguments: list[str]) -> int:
+    """Run the conversion; returns the exit status (3 when a gate refused)."""
+    parser = argparse.ArgumentParser(
+        prog="busi-kd convert",
+        description=f"Student -> ONNX -> TFLite variants -> verified bundles. {RESEARCH_NOTICE}",
+        epilog="A failed gate writes no bundle, exits 3 and leaves its report in FOLDER.refused.",
+    )
+    parser.add_argument("student", type=Path, help="run folder of a trained student")
+    parser.add_argument("--data", type=Path, required=True, help="data folder of the training")
+    parser.add_argument("--groups", type=Path, metavar="CSV", help="groups file of the training")
+    parser.add_argument("--out", type=Path, required=True, help="folder that gets one bundle per variant")
+    parser.add_argument("--recipe", help="take [convert] from this recipe instead of the student's")
+    parser.add_argument("--variants", default=",".join(VARIANTS), help=f"default {','.join(VARIANTS)}")
+    args = parser.parse_args(arguments)
+    wanted = [variant.strip() for variant in args.variants.split(",")]
+    unknown = [variant for variant in wanted if variant not in VARIANTS]
+    if unknown:
+        parser.error(f"unknown variant {unknown[0]!r}; there are {', '.join(VARIANTS)}")
+
+    from convert.pipeline import convert
+    from train.data.busi import read_dataset
+    from train.recipe import load_recipe
+
+    recipe = load_recipe(args.recipe).convert if args.recipe else None
+    out = convert(args.student, read_dataset(args.data), args.groups, args.out, recipe, wanted)
+    print((out / "report.md").read_text())
+    print(f"Bundles: {', '.join(str(out / variant) for variant in wanted)}")
+    return 0

@@ -1,0 +1,96 @@
+"""Student -> ONNX: a network that takes the camera's luma directly, checked against PyTorch in ONNX Runtime."""
+
+import copy
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from device.errors import UserError
+from train.networks.backbone import Luma
+
+OPSET = 18
+
+
+class ReluHardsigmoid(nn.Module):
+    """hard-sigmoid as relu6(x + 3) / 6: the same function, in operators that XNNPACK takes in int8."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.relu6(x + 3.0) * (1.0 / 6.0)
+
+
+class ReluHardswish(nn.Module):
+    """hard-swish as (x / 6) * relu6(x + 3), Howard et al., Searching for MobileNetV3, ICCV 2019, section 5.2."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x * (1.0 / 6.0)) * nn.functional.relu6(x + 3.0)
+
+
+class OneChannel(nn.Module):
+    """The deployed form of a student: (1, 1, H, W) float luma 0..255 -> (1, classes) logits.
+
+    The three equal input channels are summed in the stem and its weights take the division by std, so that one
+    subtraction is all that is left of the normalisation. Exact up to rounding, also at the zero-padded border,
+    because the mean is subtracted before the padding.
+    """
+
+    def __init__(self, student: Luma) -> None:
+        super().__init__()
+        self.net = copy.deepcopy(student.net)
+        self.mean = 255.0 * student.mean
+        stem = self.net.get_submodule(self.net.pretrained_cfg["first_conv"])
+        if not isinstance(stem, nn.Conv2d) or stem.in_channels != 3 or stem.groups != 1:
+            raise UserError(
+                "the student's first layer is not a convolution over three channels; choose another student."
+            )
+        stem.weight = nn.Parameter(stem.weight.detach().sum(dim=1, keepdim=True) / (255.0 * student.std))
+        stem.in_channels = 1
+
+    def forward(self, luma: Tensor) -> Tensor:
+        return self.net(luma - self.mean)
+
+
+def _rewrite_activations(module: nn.Module) -> None:
+    for name, child in module.named_children():
+        kind = type(child).__name__.lower()
+        if kind.startswith("hardswish"):
+            setattr(module, name, ReluHardswish())
+        elif kind.startswith("hardsigmoid"):
+            setattr(module, name, ReluHardsigmoid())
+        else:
+            _rewrite_activations(child)
+
+
+def deployable(student: Luma, relu_activations: bool) -> OneChannel:
+    """The network that is exported, in eval mode. relu_activations: hard-swish and hard-sigmoid through relu6."""
+    network = OneChannel(student)
+    if relu_activations:
+        _rewrite_activations(network)
+    return network.eval()
+
+
+def export_onnx(network: OneChannel, size: tuple[int, int], path: Path) -> None:
+    """Write `network` as ONNX with a fixed batch of one, input `luma` (1, 1, H, W), output `logits`."""
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # exporter deprecation notes that say nothing to the user
+        torch.onnx.export(
+            network,
+            (torch.zeros(1, 1, *size),),
+            str(path),
+            input_names=["luma"],
+            output_names=["logits"],
+            opset_version=OPSET,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+
+
+def run_onnx(path: Path, lumas: np.ndarray) -> np.ndarray:
+    """(N, H, W) uint8 luma -> (N, classes) logits in ONNX Runtime, picture by picture."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return np.concatenate([session.run(None, {"luma": luma[None, None].astype(np.float32)})[0] for luma in lumas])

@@ -1,0 +1,174 @@
+"""The conversion: student run -> ONNX -> four TFLite variants -> verified bundles, or a refusal that says why."""
+
+import datetime
+import importlib.metadata
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from convert import calibration, export, report, tflite, verify
+from device import bundle as bundles
+from device import files, schema
+from device.bundle import Estimate, Variant
+from device.errors import Refused, UserError
+from device.runtime import Model
+from train import fit, runs
+from train.calibrate import abstain_limit, fit_temperature, operating_point
+from train.data.busi import CLASSES, DataSet, load_lumas
+from train.data.splits import Split
+from train.data.torch_data import targets_of
+from train.evaluate import same_split
+from train.metrics import measure
+from train.recipe import ConvertRecipe
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Validation and test pictures with the PyTorch student's logits on them; validation first."""
+
+    names: list[str]
+    lumas: np.ndarray
+    targets: np.ndarray
+    reference: np.ndarray
+    val: int
+    test_groups: np.ndarray
+
+
+@dataclass(frozen=True)
+class Result:
+    """One row of the report."""
+
+    variant: str
+    bytes: int
+    parity: verify.Parity
+    metrics: dict[str, Estimate]
+    reasons: list[str]
+
+
+def convert(
+    student: Path, data: DataSet, groups: Path | None, out: Path, recipe: ConvertRecipe | None, wanted: list[Variant]
+) -> Path:
+    """Convert a finished student run; `out` becomes a folder with one bundle per wanted variant and the report.
+
+    Raises Refused when a gate fails: `out` is then left as it was and the report lies in `out`.refused. Raises
+    UserError when student, data or groups do not belong together or a converter fails.
+    """
+    run = runs.load_run(student, "student")
+    recipe = recipe or run.meta.recipe.convert
+    split = same_split(student, data, run.meta.split, groups)
+    if run.meta.data_fingerprint != data.fingerprint:
+        raise UserError(f"{data.root}: not the pictures {student} was trained on; give the data set of the training.")
+    out = Path(out)
+    refused = out.with_name(out.name + ".refused")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
+    try:
+        aside.chmod(0o755)
+        results = _convert_into(aside, run, split, recipe, wanted)
+        reasons = [reason for result in results for reason in result.reasons]
+        report.write(aside, run, recipe, results, len(split.val), len(split.test))
+        if reasons:
+            for variant in wanted:
+                shutil.rmtree(aside / variant, ignore_errors=True)
+            files.replace_folder(aside, refused)
+            raise Refused(f"no bundle was written: {' '.join(reasons)} The report is {refused / 'report.md'}.")
+        files.replace_folder(aside, out)
+        shutil.rmtree(refused, ignore_errors=True)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return out
+
+
+def _convert_into(
+    folder: Path, run: runs.Run, split: Split, recipe: ConvertRecipe, wanted: list[Variant]
+) -> list[Result]:
+    preprocess = run.meta.recipe.preprocess
+    lumas = load_lumas(split.val + split.test, preprocess)
+    held_out = HeldOut(
+        [picture.name for picture in split.val + split.test],
+        lumas,
+        targets_of(split.val + split.test),
+        fit.predict(run.network, lumas),
+        len(split.val),
+        split.groups(split.test),
+    )
+    onnx = folder / "student.onnx"
+    network = export.deployable(run.network, recipe.relu_activations)
+    export.export_onnx(network, (preprocess.height, preprocess.width), onnx)
+    onnx_parity = verify.compare(held_out.reference, export.run_onnx(onnx, lumas), held_out.names, CLASSES)
+    rows = [Result("onnx", onnx.stat().st_size, onnx_parity, {}, verify.gate("float32", onnx_parity, recipe))]
+
+    drawn = calibration.draw(split.train, preprocess, recipe.calibration_pictures, run.meta.recipe.seed)
+    with tempfile.TemporaryDirectory(dir=folder) as work:
+        stack = Path(work) / "calibration.npy"
+        np.save(stack, drawn.lumas)
+        made = tflite.write_variants(onnx, stack, Path(work) / "tflite")
+        for variant in wanted:
+            rows.append(_bundle(folder / variant, variant, made[variant], run, recipe, held_out, drawn))
+    return rows
+
+
+def _bundle(
+    folder: Path,
+    variant: Variant,
+    file: Path,
+    run: runs.Run,
+    recipe: ConvertRecipe,
+    held_out: HeldOut,
+    drawn: calibration.Calibration,
+) -> Result:
+    """Load the file just written, measure it on held-out pictures, and write its bundle when the gates hold."""
+    model = Model(file)
+    logits = np.stack([model.logits(luma) for luma in held_out.lumas])
+    parity = verify.compare(held_out.reference, logits, held_out.names, CLASSES)
+    reasons = verify.gate(variant, parity, recipe)
+    val, test = slice(None, held_out.val), slice(held_out.val, None)
+    metrics = measure(logits[test], held_out.targets[test], held_out.test_groups)
+    if not reasons:
+        meta = run.meta
+        temperature = fit_temperature(logits[val], held_out.targets[val])
+        where = f"validation part ({held_out.val} pictures), outputs of this file"
+        bundles.write_bundle(
+            folder,
+            file,
+            bundles.Meta(
+                schema_version=bundles.SCHEMA_VERSION,
+                task=bundles.TASK,
+                name=f"{meta.data_name.lower()}-{meta.recipe.name}",
+                variant=variant,
+                intended_use=bundles.intended_use(meta.synthetic),
+                synthetic=meta.synthetic,
+                classes=CLASSES,
+                input=model.input,
+                output=model.output,
+                preprocess=meta.recipe.preprocess,
+                temperature=temperature,
+                operating_point=operating_point(
+                    logits[val], held_out.targets[val], temperature, recipe.target_sensitivity, where
+                ),
+                abstain=abstain_limit(logits[val], temperature, recipe.coverage, where),
+                training=bundles.Training(
+                    meta.data_name,
+                    meta.data_fingerprint,
+                    meta.split,
+                    schema.dump(meta.recipe),
+                    "; ".join(meta.initial_weights),
+                    meta.weights_sha256,
+                    drawn.manifest,
+                ),
+                metrics=metrics,
+                parity=parity.figures(),
+                versions=_versions(model),
+                created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+                files={},
+            ),
+        )
+    return Result(variant, file.stat().st_size, parity, metrics, reasons)
+
+
+def _versions(model: Model) -> dict[str, str]:
+    names = ("onnx", "onnx2tf", "onnxruntime", "tensorflow")
+    return runs.versions() | {n: importlib.metadata.version(n) for n in names} | {"interpreter": model.backend}

@@ -1,0 +1,229 @@
+"""Measure bundles on this machine: load time, latency, memory, heat, and whether the figures can be trusted.
+
+`busi-kd device bench BUNDLE...` or `python device/bench.py BUNDLE...`. Every row (one bundle, one thread count)
+is measured in a fresh process, in rounds that go through all rows in turn, so that drift hits all rows alike.
+
+The JSON report (`--json`), null where unknown:
+    schema_version 1; notice; created (UTC); warnings (sentences);
+    machine: model, architecture, cores (usable), governor, memory_mb (MiB), kernel, os, python;
+    software: busi-kd, numpy, opencv;
+    settings: threads (list), seconds, runs (null: seconds count), warmup, rounds, inputs (what the frames are);
+    rows, each:
+        folder, threads, error (null, or why there are no figures: then all below is null);
+        name, bundle_id, variant, synthetic, metrics: from the bundle, so that the artefact that gave the
+        accuracy is the one that was timed; file_kb (1000 bytes); interpreter (name and version);
+        load_ms (open and allocate, the interpreter's library being loaded), first_ms (first inference);
+        prepare_ms, interpreter_ms, path_ms (picture to verdict: prepare, logits, decide), each with
+        min, mean, p50, p90, p95, p99, max in ms; fps (1000 / mean path);
+        p50_spread_percent (of path_ms, from the best to the worst round; null for one round);
+        process_cpu_percent, other_cpu_percent (of other programs meanwhile), 100 = one core;
+        peak_memory_mb (MiB, VmHWM);
+        temperature_c: before, after, max; clock_mhz: before, after, min;
+        throttled: before, during, after, each a list of flags (`during` null in a row below a second);
+        valid (false: held back by heat or a weak supply; null: no sensor, so unknown), reason (unless true);
+        rounds: the same fields of each round, and runs, the number of timed runs.
+
+Habits from MLPerf Tiny (C. Banbury et al., "MLPerf Tiny Benchmark", NeurIPS Datasets and Benchmarks 2021):
+one artefact for accuracy and latency, single stream, batch 1.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+if not __package__:  # run as a script: Python would search device/, where our `files` could hide another's
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import cv2
+import numpy as np
+
+from device import RESEARCH_NOTICE, __version__, files
+from device.bench_report import combine, describe_machine, failed, table
+from device.bundle import META_FILE
+from device.errors import UserError
+from device.phantom import CLASSES, make_phantom
+from device.preprocess import read_picture
+from device.telemetry import SINCE_BOOT, Telemetry
+
+SCHEMA_VERSION = 1
+MAX_FRAMES = 8  # they lie in the measured process's memory
+PHANTOM_SIZE = (480, 640)  # height, width: what a cheap grabber gives
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+MEASURING_TIMEOUT_S = 120.0  # for all but the steady state: starting Python on a Pi Zero takes ten seconds
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `busi-kd device bench`."""
+    parser.add_argument(
+        "bundles", nargs="+", type=Path, metavar="BUNDLE", help="bundle folder, or a folder of bundle folders"
+    )
+    parser.add_argument(
+        "--threads", type=_thread_counts, default=(1,), metavar="N,...", help="thread counts, a row each (1)"
+    )
+    parser.add_argument("--seconds", type=_positive, default=5.0, help="steady state per row and round (5)")
+    parser.add_argument("--runs", type=_count, help="timed runs per row and round, instead of --seconds")
+    parser.add_argument("--warmup", type=_count_or_zero, default=10, help="runs before timing (10)")
+    parser.add_argument("--rounds", type=_count, default=3, help="times through all rows; gives medians (3)")
+    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="frames, instead of phantoms")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the full report here")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Measure, print and write the report. Returns 0, or 1 when a row failed; a row not valid is no failure.
+
+    Raises UserError: a folder is missing or holds no bundle, pictures do not read, the JSON cannot be written.
+    """
+    folders = find_bundles(args.bundles)
+    frames, inputs = load_frames(args.pictures)
+    warnings = _warnings()
+    rows = [{"folder": str(folder), "threads": threads} for folder in folders for threads in args.threads]
+    rounds: list[list[dict[str, Any]]] = [[] for _ in rows]
+    errors: list[str | None] = [None] * len(rows)
+    steady = {"seconds": args.seconds, "runs": args.runs, "warmup": args.warmup}
+    with tempfile.TemporaryDirectory(prefix="busi-kd-bench-") as shelf:
+        for index, frame in enumerate(frames):
+            np.save(Path(shelf) / f"{index:03}.npy", frame)
+        for turn in range(args.rounds):
+            for at, row in enumerate(rows):
+                if errors[at] is not None:
+                    continue
+                where = f"{row['folder']}, {row['threads']} thread(s)"
+                print(f"round {turn + 1}/{args.rounds}: {where}", file=sys.stderr)
+                answer = run_row({**row, "frames": shelf, **steady})
+                errors[at] = answer.get("error")
+                rounds[at].append(answer)
+    report = {
+        "schema_version": SCHEMA_VERSION,
+        "notice": RESEARCH_NOTICE,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": describe_machine(),
+        "software": {"busi-kd": __version__, "numpy": np.__version__, "opencv": cv2.__version__},
+        "settings": {
+            "threads": list(args.threads),
+            **steady,
+            "rounds": args.rounds,
+            "inputs": inputs,
+        },
+        "warnings": warnings,
+        "rows": [
+            {**row, "error": error, **(failed() if error is not None else combine(answers))}
+            for row, error, answers in zip(rows, errors, rounds)
+        ],
+    }
+    print(table(report))
+    if args.json is not None:
+        try:
+            files.write_json(args.json, report)
+        except OSError as error:
+            raise UserError(f"{args.json}: the report cannot be written ({error.strerror}).") from error
+    return 1 if any(error is not None for error in errors) else 0
+
+
+def find_bundles(paths: list[Path]) -> list[Path]:
+    """Bundle folders among `paths`, and in the sub-folders of a path that is none itself, by name; each once.
+
+    Raises UserError for a path that is no folder or holds no bundle.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            raise UserError(f"{path}: no such folder; give a model bundle or a folder of them.")
+        inside = [path]
+        if not (path / META_FILE).is_file():
+            inside = sorted(file.parent for file in path.glob(f"*/{META_FILE}"))
+        if not inside:
+            raise UserError(f"{path}: no {META_FILE} in it or in its sub-folders; give a model bundle.")
+        found += inside
+    return list(dict.fromkeys(found))
+
+
+def load_frames(pictures: Path | None) -> tuple[list[np.ndarray], str]:
+    """Up to MAX_FRAMES frames (uint8, grey or BGR) and a phrase that says what they are.
+
+    From a folder they are taken evenly over its sorted pictures, sub-folders included. Raises UserError when
+    there are none or one does not decode.
+    """
+    if pictures is None:
+        size = " x ".join(map(str, PHANTOM_SIZE))
+        phantoms = [make_phantom(CLASSES[i % len(CLASSES)], i, PHANTOM_SIZE).image for i in range(MAX_FRAMES)]
+        return phantoms, f"{MAX_FRAMES} synthetic phantoms {size}"
+    if not pictures.is_dir():
+        raise UserError(f"{pictures}: no such folder; give a folder of pictures.")
+    found = sorted(p for p in pictures.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file())
+    if not found:
+        raise UserError(f"{pictures}: holds no picture ({', '.join(PICTURE_SUFFIXES)}); give another folder.")
+    count = min(len(found), MAX_FRAMES)
+    chosen = [found[i * len(found) // count] for i in range(count)]
+    return [read_picture(path) for path in chosen], f"{count} of {len(found)} pictures in {pictures}"
+
+
+def run_row(request: dict[str, Any]) -> dict[str, Any]:
+    """One round of one row in a process of its own: what device.bench_row found, or {"error": sentence}."""
+    # -P and PYTHONPATH: the child must run this very copy of device, whatever lies in the working directory.
+    search = [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH")]
+    timeout = None if request["runs"] is not None else MEASURING_TIMEOUT_S + 10.0 * request["seconds"]
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "device.bench_row", json.dumps(request)],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, search))},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return {"error": f"the measurement did not end within {timeout:.0f} s and was stopped."}
+    if done.returncode == 0:
+        return json.loads(done.stdout.splitlines()[-1])
+    said = done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]
+    how = f"signal {-done.returncode}" if done.returncode < 0 else f"status {done.returncode}"
+    return {"error": f"the measuring process died ({how}): {said[-1][:200]}"}
+
+
+def _warnings() -> list[str]:
+    """What the reader must know of this machine before believing the figures."""
+    flags = Telemetry(firmware_every_s=0.0).sample().throttled
+    if flags is None:
+        return ["No throttle sensor: whether heat or a weak supply slowed the processor is unknown ('?')."]
+    old = [flag.removesuffix(SINCE_BOOT) for flag in flags if flag.endswith(SINCE_BOOT)]
+    if old:
+        return [f"Since boot: {', '.join(old)}. A short relapse would go unseen: mend the cause and reboot."]
+    return []
+
+
+def _count_or_zero(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if _count_or_zero(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} must be 1 or more")
+    return int(text)
+
+
+def _thread_counts(text: str) -> tuple[int, ...]:
+    return tuple(dict.fromkeys(_count(part.strip()) for part in text.split(",")))
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    if not 0.0 < value <= 86400.0:
+        raise argparse.ArgumentTypeError(f"{text!r} must be above 0 and at most 86400 seconds")
+    return value
+
+
+if __name__ == "__main__":
+    from device.main import main as busi_kd  # the same parser and the same way to report errors
+
+    sys.exit(busi_kd(["device", "bench", *sys.argv[1:]]))

@@ -1,0 +1,289 @@
+"""`busi-kd device run`: read frames, judge the newest, log what is seen once a second, for as long as power lasts.
+
+Two threads: one captures, this one judges; between them lies a slot for one frame. The watchdog is fed when a frame
+was judged or when the source says for certain that it has none, and never by a clock.
+"""
+
+import argparse
+import math
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+
+from device import RESEARCH_NOTICE, __version__, files, log, report
+from device.bundle import Bundle, load_bundle
+from device.capture import Frame, Source
+from device.capture.folder import FolderSource
+from device.capture.pace import DEFAULT_FPS
+from device.capture.phantom import PhantomSource
+from device.capture.pump import Grabbed, Pump, Signal
+from device.capture.video import VideoSource
+from device.errors import UserError
+from device.judge import BadFrame, Snapshot, judge
+from device.latest import Latest
+from device.notify import Notifier
+from device.runtime import Model, open_bundle
+from device.stages import Tally
+from device.telemetry import Health, Telemetry
+
+POLL_S = 0.2  # how soon a signal or a change of the source is noticed while no frame comes
+TICK_S = 1.0  # pause between two log lines
+STALL_S = 3.0  # a source that answers nothing at all for so long is called stalled
+STOP_S = 1.2  # time the capture thread is given to end; a stop as a whole takes 2 s at most
+STALLED = "stalled"
+SOURCES = ("phantom", "folder", "video")
+
+
+class Daemon:
+    """One run: the source's thread, the judging loop, its counts and its log."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        model: Model,
+        source: Source,
+        notifier: Notifier,
+        rows: log.RowFile | None = None,
+        say: Callable[[str], None] = log.say,
+    ) -> None:
+        self.bundle, self.model, self.source, self.notifier, self.rows = bundle, model, source, notifier, rows
+        self.asked_to_stop: str | None = None  # why; set by a signal handler, hence a plain attribute
+        self.latest: Snapshot | None = None
+        self.tally = Tally()
+        self.health = report.HealthOfRun()
+        self._say = say
+        self._slot: Latest[Grabbed] = Latest()
+        self._pump = Pump(source, self._slot, say)
+        self._tally = Tally()  # of the second that runs
+        self._frames_told: dict[str, int] = {}
+        self._health: Health | None = None
+        self._telemetry = Telemetry()
+        self._bad_told = self._stalled = False
+        self._absence_told = -math.inf
+        self._began = self._ticked = time.monotonic()
+
+    @property
+    def synthetic(self) -> bool | None:
+        """True when the pictures or the model's training data show nobody; None when the pictures do not say."""
+        return True if self.bundle.meta.synthetic else self.source.synthetic
+
+    def run(self, duration: float | None = None) -> str:
+        """Judge until the source ends, a stop is asked for, or `duration` seconds are over; returns which.
+
+        Raises UserError when the source cannot be opened at the start, and whatever ended the capture thread.
+        """
+        self._say_hello()
+        self.notifier.status("waiting for the first frame")
+        self._began = self._ticked = time.monotonic()
+        self._pump.start()
+        try:
+            why = self._loop(math.inf if duration is None else self._began + duration)
+        finally:
+            self.notifier.stopping()
+            if not self._pump.stop(STOP_S):
+                self._say("the source does not answer; it is left behind open.")
+            if self._slot.take(0) is not None:
+                self._slot.replaced += 1  # it came too late to be judged
+        if self._pump.failure is not None:
+            raise self._pump.failure
+        self._tick(last=True)
+        self._say(f"stopped: {why}.")
+        return why
+
+    def _loop(self, until: float) -> str:
+        while True:
+            now = time.monotonic()
+            if self.asked_to_stop:
+                return self.asked_to_stop
+            if now >= until:
+                return "the duration asked for is over"
+            if now - self._ticked >= TICK_S:
+                self._tick()
+            if self._slot.finished:
+                return self._pump.signal.detail or "the source ended"
+            grabbed = self._slot.take(max(0.0, min(POLL_S, self._ticked + TICK_S - now, until - now)))
+            if grabbed is not None:
+                self._judge(grabbed)
+            self._tell_absence()
+            self._watch_source()
+
+    def _judge(self, grabbed: Grabbed) -> None:
+        try:
+            snapshot = judge(grabbed.frame, grabbed.at, time.monotonic(), self.model, self.bundle.meta)
+        except BadFrame as error:
+            self._count_bad(grabbed.frame, error)
+            return
+        self.latest = snapshot
+        for tally in (self._tally, self.tally):
+            tally.add(snapshot.verdict.label, snapshot.stages_ms)
+        if self.rows is not None:
+            verdict = snapshot.verdict
+            probabilities = [verdict.probabilities.get(name) for name in self.bundle.meta.classes]
+            self.rows.add(
+                [snapshot.sequence, snapshot.name, snapshot.captured, verdict.label, verdict.reason, *probabilities]
+            )
+        self.notifier.ready()
+        self.notifier.progress()
+
+    def _count_bad(self, frame: Frame, error: BadFrame) -> None:
+        self.tally.bad += 1
+        if not self._bad_told:
+            self._say(f"left out as a bad frame, number {frame.sequence} ({frame.name}): {error}")
+        self._bad_told = True
+
+    def _tell_absence(self) -> None:
+        """Certain knowledge that there is no frame is progress too; a source that says nothing is not."""
+        absent = self._pump.absent
+        if absent is not None and absent > self._absence_told:
+            self._absence_told = absent
+            self.notifier.ready()
+            self.notifier.progress()
+
+    def _watch_source(self) -> None:
+        stalled = time.monotonic() - self._pump.heard > STALL_S and not self._slot.finished
+        if stalled != self._stalled:
+            self._stalled = stalled
+            state = self._pump.signal.state
+            self._say(
+                f"signal: {state} -> {STALLED}: the source has not answered for {STALL_S:g} s"
+                if stalled
+                else f"signal: {STALLED} -> {state}"
+            )
+
+    def source_state(self) -> Signal:
+        """The source's state as it is shown."""
+        return Signal(STALLED, "the source does not answer") if self._stalled else self._pump.signal
+
+    def frames(self) -> dict[str, int]:
+        """Frames of the whole run so far. At its end captured = judged + skipped + bad; undecodable ones are extra."""
+        return {
+            "captured": self._pump.captured,
+            "judged": self.tally.judged,
+            "skipped": self._slot.replaced,
+            "bad": self.tally.bad,
+            "undecodable": self._pump.undecodable,
+        }
+
+    def _tick(self, last: bool = False) -> None:
+        """The line of the second that is over, and systemd's status."""
+        if not last or self._health is None:  # asking the firmware may take a second, too long for an end
+            self._health = self._telemetry.sample()
+            self.health.add(self._health)
+        now, frames, tally = time.monotonic(), self.frames(), self._tally
+        fresh = {name: count - self._frames_told.get(name, 0) for name, count in frames.items()}
+        line = report.second(tally, fresh, now - self._ticked, self._health, self.bundle.meta.classes)
+        signal_now = self.source_state()
+        line |= {"signal": signal_now.state, "synthetic": self.synthetic, "use": "research-only"}
+        self._say(log.pairs(line))
+        self._ticked, self._frames_told, self._tally = now, frames, Tally()
+        self._bad_told = self._bad_told and not tally.judged  # a new case once it was well for a time
+        detail = f" ({signal_now.detail})" if signal_now.detail else ""
+        self.notifier.status(
+            f"signal {signal_now.state}{detail}, {tally.judged} frames judged in the last second. "
+            f"{'SYNTHETIC. ' if self.synthetic else ''}{RESEARCH_NOTICE}"
+        )
+
+    def _say_hello(self) -> None:
+        meta = self.bundle.meta
+        self._say(f"busi-kd {__version__}. {RESEARCH_NOTICE}")
+        what = {"bundle": meta.name, "id": self.bundle.id, "variant": meta.variant, "synthetic": meta.synthetic}
+        self._say(log.pairs(what | {"interpreter": self.model.backend, "threads": self.model.threads}))
+        self._say(log.pairs({"source": self.source.description, "synthetic": self.source.synthetic}))
+        if self.synthetic:
+            both = (("the pictures", self.source.synthetic), ("the model's training data", meta.synthetic))
+            named = " and ".join(name for name, synthetic in both if synthetic)
+            self._say(f"SYNTHETIC: {named} show nobody; for demonstration only.")
+
+    def summary(self, ended: str) -> dict:
+        """The run as plain data; ended: why it is over, as `run` returned it."""
+        return report.summary(
+            bundle=self.bundle,
+            backend=self.model.backend,
+            threads=self.model.threads,
+            source=self.source.description,
+            source_synthetic=self.source.synthetic,
+            tally=self.tally,
+            frames=self.frames(),
+            seconds=self._ticked - self._began,
+            ended=ended,
+            health=self.health,
+        )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `busi-kd device run`."""
+    add = parser.add_argument
+    add("--bundle", type=Path, required=True, metavar="DIR", help="folder of a model bundle")
+    add("--source", choices=SOURCES, default="phantom", help="where frames come from (default: phantom, the self-test)")
+    add("--path", type=Path, metavar="P", help="the folder of pictures or the video file")
+    add("--fps", type=float, metavar="N", help="frames per second (default: the video's own, else 30); 0: every frame")
+    add("--loop", action="store_true", help="begin again after the last picture or frame; the phantom never ends")
+    add("--threads", type=int, default=1, metavar="N", help="CPU threads (default: 1)")
+    add("--duration", type=float, metavar="S", help="end after so many seconds")
+    add("--verdicts", type=Path, metavar="FILE.csv", help="write one row per judged frame, begun anew")
+    add("--summary", type=Path, metavar="FILE.json", help="write the run's totals at its end")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run until the source ends, SIGTERM or SIGINT. Returns 0; raises UserError for what a person can mend."""
+    if args.duration is not None and not args.duration > 0:
+        raise UserError(f"--duration is {args.duration:g}: give a number of seconds above 0.")
+    sys.stdout.reconfigure(errors="backslashreplace")  # a file name need not be UTF-8
+    source = make_source(args)
+    bundle = load_bundle(args.bundle)
+    model = open_bundle(bundle, args.threads)
+    cv2.setNumThreads(args.threads)
+    for path in (args.verdicts, args.summary):
+        if path is not None and not path.absolute().parent.is_dir():  # now, not after hours of running
+            raise UserError(f"{path}: its folder does not exist; make it or give another file.")
+    rows = open_rows(args.verdicts, bundle, source) if args.verdicts else None
+    notifier = Notifier()
+    daemon = Daemon(bundle, model, source, notifier, rows)
+
+    def stop(number: int, _: object) -> None:
+        daemon.asked_to_stop = signal.Signals(number).name
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    try:
+        ended = daemon.run(args.duration)
+        if args.summary:
+            write_summary(args.summary, daemon.summary(ended))
+    finally:
+        if rows is not None:
+            rows.close()
+        notifier.close()
+    return 0
+
+
+def make_source(args: argparse.Namespace) -> Source:
+    """The source that the options name, not opened yet. Raises UserError when they contradict each other."""
+    if args.source == "phantom":
+        if args.path is not None:
+            raise UserError(f"--path {args.path} goes with --source folder or video; the phantom takes none.")
+        return PhantomSource(DEFAULT_FPS if args.fps is None else args.fps)
+    if args.path is None:
+        raise UserError(f"--source {args.source} needs --path: give the {args.source} to read.")
+    if args.source == "video":
+        return VideoSource(args.path, args.fps, args.loop)
+    return FolderSource(args.path, DEFAULT_FPS if args.fps is None else args.fps, args.loop)
+
+
+def open_rows(path: Path, bundle: Bundle, source: Source) -> log.RowFile:
+    """The file of verdicts: a comment line that says what it is, then one column per class's probability."""
+    meta = bundle.meta
+    what = {"bundle": meta.name, "id": bundle.id, "synthetic": True if meta.synthetic else source.synthetic}
+    columns = ["sequence", "name", "captured_s", "verdict", "reason", *(f"p_{name}" for name in meta.classes)]
+    return log.RowFile(path, f"{RESEARCH_NOTICE} {log.pairs(what)}", columns)
+
+
+def write_summary(path: Path, data: dict) -> None:
+    """Write the totals as JSON, whole or not at all. Raises UserError when that fails."""
+    try:
+        files.write_json(path, data)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror}); give another file.") from error

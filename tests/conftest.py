@@ -1,0 +1,38 @@
+"""Fixtures shared by all tests. Real data, where it is at hand, lies in ../shared/data beside the project."""
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def bundle_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny real bundle per variant; tests must not change it."""
+    from tiny_bundle import write_tiny_bundles
+
+    return write_tiny_bundles(tmp_path_factory.mktemp("bundles"))
+
+
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small synthetic data set in the BUSI layout: 24 pictures of each class; tests must not change it."""
+    from train.data.phantoms import write_phantoms
+
+    folder = tmp_path_factory.mktemp("data") / "phantoms"
+    write_phantoms(folder, per_class=24, seed=7, size=(96, 128))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The real pictures and weights, which are not part of the project and are not downloaded."""
+    if not SHARED.is_dir():
+        pytest.skip("the real pictures are not beside this checkout (../shared/data)")
+    return SHARED

@@ -1,0 +1,241 @@
+"""The unit and its installer: checked by systemd's own tools, and installed into a folder of its own."""
+
+import argparse
+import configparser
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from device import daemon
+from device.capture import pump
+
+ROOT = Path(__file__).parents[1]
+UNIT = ROOT / "systemd" / "busi-kd.service"
+INSTALL = ROOT / "systemd" / "install.sh"
+INSTALLED_UNIT = "etc/systemd/system/busi-kd.service"
+
+
+def install(*options: object, **more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [INSTALL, *map(str, options)], env={**os.environ, **more}, capture_output=True, text=True, check=False
+    )
+
+
+def staged(root: Path, *options: object, **more: str) -> subprocess.CompletedProcess[str]:
+    root.mkdir(exist_ok=True)
+    return install("--root", root, "--no-venv", *options, **more)
+
+
+def analyze(*options: object) -> subprocess.CompletedProcess[str]:
+    program = shutil.which("systemd-analyze")
+    assert program, "systemd-analyze is missing; run: apt install systemd"
+    return subprocess.run([program, *map(str, options)], capture_output=True, text=True, check=False)
+
+
+def settings(section: str) -> dict[str, str]:
+    """A section of the unit; of a key given twice, the last."""
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.optionxform = str
+    unit.read(UNIT)
+    return dict(unit[section])
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+# --- the unit
+
+
+def test_systemd_finds_nothing_to_complain_about(bundle_dir: Path, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    assert staged(root, "--bundle", bundle_dir / "int8-full").returncode == 0
+    shutil.copytree("/usr/lib/systemd/system", root / "usr/lib/systemd/system", symlinks=True)
+    (root / "lib").symlink_to("usr/lib")
+    program = root / "opt/busi-kd/bin/busi-kd"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    done = analyze("verify", f"--root={root}", "busi-kd.service")
+    # An unknown key is a mere warning with status 0, hence the text.
+    assert (done.returncode, done.stderr + done.stdout) == (0, "")
+
+
+def test_the_service_is_exposed_very_little() -> None:
+    done = analyze("security", "--offline=true", "--no-pager", "--threshold=20", UNIT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    figure = re.search(r"exposure level for busi-kd.service: ([0-9.]+)", done.stdout)
+    assert float(figure[1]) <= 2.0
+    readme = (ROOT / "systemd" / "README.md").read_text()
+    assert f"({figure[1]} of 10" in readme
+
+
+def test_every_way_to_fail_again_and_again_ends_in_failed() -> None:
+    unit, service = settings("Unit"), settings("Service")
+    start, stop = float(service["TimeoutStartSec"]), float(service["TimeoutStopSec"])
+    watchdog, restart = float(service["WatchdogSec"]), float(service["RestartSec"])
+    burst, interval = int(unit["StartLimitBurst"]), float(unit["StartLimitIntervalSec"])
+    assert burst * (start + stop + restart) < interval
+    assert burst * (watchdog + stop + restart) < interval
+    assert service["Restart"] == "always"
+
+
+def test_the_times_of_unit_and_daemon_fit_together() -> None:
+    service = settings("Service")
+    assert daemon.STALL_S < float(service["WatchdogSec"])  # the log says "stalled" before the watchdog bites
+    assert pump.GRAB_TIMEOUT_S < float(service["WatchdogSec"]) / 4  # an absence is known often enough
+    assert float(service["TimeoutStopSec"]) > 2.0  # what the daemon takes at most
+
+
+@pytest.mark.parametrize("name", ["unit", "daemon.env"])
+def test_the_options_it_ships_with_are_options_of_the_daemon(name: str) -> None:
+    text = UNIT.read_text() if name == "unit" else (ROOT / "systemd" / "daemon.env").read_text()
+    pattern = r'^Environment="BUSI_KD_ARGS=(.*)"$' if name == "unit" else r'^BUSI_KD_ARGS="(.*)"$'
+    (value,) = re.findall(pattern, text, re.MULTILINE)
+    parser = argparse.ArgumentParser()
+    daemon.add_arguments(parser)
+    args = parser.parse_args(shlex.split(value))
+    assert args.bundle == Path("/opt/busi-kd/share/bundle")
+    assert args.source == "phantom"
+
+
+# --- the installer
+
+
+def test_a_second_installation_keeps_the_configuration_and_replaces_the_rest(bundle_dir: Path, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    assert staged(root, "--bundle", bundle_dir / "float32").returncode == 0
+    first = contents(root)
+    bundle = {f"opt/busi-kd/share/bundle/{name}": data for name, data in contents(bundle_dir / "float32").items()}
+    assert bundle.items() <= first.items()
+    assert first[INSTALLED_UNIT] == UNIT.read_bytes()
+    assert first["etc/busi-kd/daemon.env"] == (ROOT / "systemd/daemon.env").read_bytes()
+    assert (root / "opt/busi-kd/share/bundle").stat().st_mode & 0o777 == 0o755  # a passing user must read it
+
+    assert staged(root).returncode == 0  # without --bundle: the one that is there stays
+    assert contents(root) == first
+
+    (root / "etc/busi-kd/daemon.env").write_text("own")
+    (root / INSTALLED_UNIT).write_text("old")
+    assert staged(root, "--bundle", bundle_dir / "int8-full").returncode == 0
+    second = contents(root)
+    assert second["etc/busi-kd/daemon.env"] == b"own"
+    assert second[INSTALLED_UNIT] == UNIT.read_bytes()
+    assert second["opt/busi-kd/share/bundle/model.tflite"] == (bundle_dir / "int8-full/model.tflite").read_bytes()
+    assert set(second) == set(first)  # nothing half-done is left lying about
+
+
+def test_removing_leaves_what_belongs_to_the_user(bundle_dir: Path, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    assert staged(root, "--bundle", bundle_dir / "float32").returncode == 0
+    record = root / "var/lib/busi-kd/verdicts.csv"
+    record.parent.mkdir(parents=True)
+    record.write_text("rows")
+    for _ in range(2):  # the second time there is nothing left to remove
+        done = install("--root", root, "--uninstall")
+        assert done.returncode == 0, done.stderr
+        assert set(contents(root)) == {"etc/busi-kd/daemon.env", "var/lib/busi-kd/verdicts.csv"}
+
+
+def test_the_package_is_installed_and_checks_the_bundle(bundle_dir: Path, tmp_path: Path) -> None:
+    """A real environment, a real wheel; what the package needs is lent by the environment of this test."""
+    source, lent, root = tmp_path / "source", tmp_path / "lent", tmp_path / "root"
+    source.mkdir()
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, source)
+    for name in ("device", "train", "convert"):
+        shutil.copytree(ROOT / name, source / name)
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*build, "--wheel-dir", tmp_path, source], check=True)
+    (wheel,) = tmp_path.glob("busi_kd-*.whl")
+    lent.mkdir()
+    for entry in (Path(os.__file__).parent, *map(Path, sys.path)):
+        if entry.name == "site-packages" and entry.is_dir():
+            for package in entry.iterdir():
+                if not package.name.startswith(("busi_kd", "__editable__", "pip", "setuptools", "device")):
+                    (lent / package.name).symlink_to(package)
+    root.mkdir()
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # the lent packages fit this Python only
+    alone = {"PIP_NO_DEPS": "1", "PIP_NO_INDEX": "1", "PYTHONPATH": str(lent), "PATH": path}
+    options = ("--root", root, "--any-machine", "--wheel", wheel)
+
+    broken = tmp_path / "broken"
+    shutil.copytree(bundle_dir / "float32", broken)
+    (broken / "model.tflite").write_bytes(b"altered")
+    done = install(*options, "--bundle", broken, **alone)
+    assert done.returncode == 1
+    assert "wrong hash" in done.stderr
+    assert "was refused" in done.stderr.splitlines()[-1]
+    assert not (root / INSTALLED_UNIT).exists()
+
+    done = install(*options, "--bundle", bundle_dir / "float32", **alone)
+    assert done.returncode == 0, done.stderr
+    program = root / "opt/busi-kd/bin/busi-kd"
+    bundle = root / "opt/busi-kd/share/bundle"
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    cv2.imwrite(str(pictures / "dark.png"), np.full((48, 64), 40, np.uint8))
+    done = subprocess.run(
+        [program, "device", "run", "--bundle", bundle, "--source", "folder", "--path", pictures, "--fps", "0"],
+        **{"env": {**os.environ, **alone}, "cwd": "/", "capture_output": True, "text": True, "check": False},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "normal=1" in done.stdout
+
+    program.unlink()
+    (root / "opt/busi-kd/bin/python").unlink()  # as a Debian upgrade leaves it
+    (root / "opt/busi-kd/bin/python").symlink_to("/usr/bin/python3.0")
+    assert install(*options, **alone).returncode == 0
+    assert program.exists()
+    assert (bundle / "model.tflite").exists()
+
+
+def fake(folder: Path, name: str, body: str) -> str:
+    """A program that stands before the real one; returns the PATH to run with."""
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(f"#!/bin/bash\n{body}\n")
+    (folder / name).chmod(0o755)
+    return f"{folder}:{os.environ['PATH']}"
+
+
+def test_each_failure_is_one_sentence_and_changes_nothing(bundle_dir: Path, tmp_path: Path) -> None:
+    root, bundle = tmp_path / "root", bundle_dir / "float32"
+    root.mkdir()
+    at_root = ("--root", root)
+    old = fake(tmp_path / "old", "python3", '[ "$1" = --version ] && echo Python 3.9.2 && exit; exit 1')
+    no_venv = fake(tmp_path / "no_venv", "python3", '[[ "$2" != *ensurepip* ]]')
+    arm32 = fake(tmp_path / "arm32", "uname", "echo armv7l")
+    userland32 = fake(tmp_path / "userland32", "uname", "echo aarch64")
+    fake(tmp_path / "userland32", "python3", '[[ "$2" = *calcsize* ]] && echo 32; exit 0')
+    at_home = fake(tmp_path / "at_home", "python3", "echo /home/pi/.pyenv")
+    fake(tmp_path / "at_home", "id", "echo 0")
+    nobody = fake(tmp_path / "nobody", "id", "echo 1000")
+    for options, path, why in (
+        (("--bundel", bundle), None, "unknown option '--bundel'"),
+        (("--bundle",), None, "--bundle needs a value"),
+        (("--root", tmp_path / "absent", "--bundle", bundle), None, "absent: no such folder"),
+        ((*at_root, "--no-venv"), None, "no model bundle is installed yet"),
+        ((*at_root, "--no-venv", "--bundle", tmp_path), None, "is no model bundle"),
+        ((*at_root, "--any-machine", "--wheel", "/absent.whl", "--bundle", bundle), None, "no such file"),
+        ((*at_root, "--bundle", bundle), old, "Python 3.9.2 is too old"),
+        ((*at_root, "--bundle", bundle), no_venv, "apt install python3-venv"),
+        ((*at_root, "--bundle", bundle), arm32, "this is armv7l"),
+        ((*at_root, "--bundle", bundle), userland32, "aarch64 with a 32-bit system"),
+        (("--any-machine", "--bundle", "/absent"), at_home, "in /home/pi/.pyenv, which the service cannot see"),
+        (("--bundle", bundle), nobody, "needs root"),
+        (("--uninstall",), nobody, "needs root"),
+    ):
+        done = install(*options, **({} if path is None else {"PATH": path}))
+        assert done.returncode == 1, options
+        (sentence,) = done.stderr.splitlines()
+        assert sentence.startswith("install.sh: ")
+        assert why in sentence
+        assert list(root.iterdir()) == []

@@ -1,0 +1,112 @@
+"""Any timm network (or our one trunk) with its first weights, behind one input convention: luma 0..255."""
+
+from pathlib import Path
+
+from train import torchvision_shim  # noqa: F401  before timm
+
+# isort: split
+import timm
+import torch
+from torch import Tensor, nn
+
+from device.errors import UserError, nearest
+from train.networks.trunks import ResNetV2Stage3
+from train.recipe import NetworkRecipe
+
+OWN_TRUNKS = {"resnetv2_50_stage3": ResNetV2Stage3}
+
+
+class Luma(nn.Module):
+    """Normalisation as part of the network: (N, 1, H, W) luma 0..255 -> net((luma / 255 - mean) / std in RGB).
+
+    One mean and one std for all three channels: on grey input the stem can then be folded to a single channel
+    exactly, also at the zero-padded border.
+    """
+
+    def __init__(self, net: nn.Module, mean: float, std: float) -> None:
+        super().__init__()
+        self.net, self.mean, self.std = net, mean, std
+
+    def forward(self, luma: Tensor) -> Tensor:
+        x = (luma - 255.0 * self.mean) / (255.0 * self.std)
+        return self.net(x.expand(-1, 3, -1, -1))
+
+
+def build(recipe: NetworkRecipe, size: tuple[int, int], weights_dir: Path | None, classes: int = 0) -> Luma:
+    """Make the network of `recipe` for (height, width) input and load its first weights.
+
+    classes = 0: (N, features) pooled features, no classifier; else (N, classes) logits from a fresh classifier.
+    Raises UserError: unknown name, weights file missing or not fitting, hub not reached, size not supported.
+    """
+    if recipe.name in OWN_TRUNKS:
+        if classes:
+            raise UserError(f"{recipe.name!r} is a trunk without classifier and cannot be the student; choose another.")
+        net, classifier = OWN_TRUNKS[recipe.name](), ""
+    else:
+        net = _create_timm(recipe, size, classes)
+        classifier = net.pretrained_cfg.get("classifier") or ""
+    if recipe.weights not in ("random", "pretrained"):
+        _load_file(net, recipe, weights_dir, classifier)
+    return Luma(net, recipe.mean, recipe.std)
+
+
+def _create_timm(recipe: NetworkRecipe, size: tuple[int, int], classes: int) -> nn.Module:
+    if not timm.is_model(recipe.name.split(".")[0]):
+        raise UserError(f"timm has no network {recipe.name!r}{nearest(recipe.name, timm.list_models())}.")
+    options = {}
+    config = timm.get_pretrained_cfg(recipe.name)
+    if config is not None and config.fixed_input_size and tuple(config.input_size[1:]) != size:
+        options["img_size"] = size  # transformers have a position embedding of fixed size
+    try:
+        return timm.create_model(recipe.name, pretrained=recipe.weights == "pretrained", num_classes=classes, **options)
+    except (OSError, RuntimeError) as error:  # what timm and the hub raise without network or weights
+        raise UserError(
+            f"the network {recipe.name!r} with {recipe.weights} weights could not be made ({str(error)[:160]}); "
+            "when offline, name a .safetensors file in the recipe and give --weights-dir."
+        ) from error
+
+
+def _load_file(net: nn.Module, recipe: NetworkRecipe, weights_dir: Path | None, classifier: str) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if weights_dir is None:
+        raise UserError(
+            f"the recipe wants the weights file {recipe.weights!r}; say in which folder with --weights-dir."
+        )
+    path = Path(weights_dir) / recipe.weights
+    if not path.is_file():
+        raise UserError(f"{path}: no such weights file; check --weights-dir and the recipe.")
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: not a readable .safetensors file ({error}); download it again.") from error
+    own = net.state_dict()
+    # The classifier of another task is never wanted; everything else must fit exactly.
+    skip = f"{classifier}." if classifier else None
+    state = {k: v.to(own[k].dtype) if k in own else v for k, v in state.items() if not (skip and k.startswith(skip))}
+    wanted = {k for k in own if not (skip and k.startswith(skip))}
+    unlike = sorted((wanted ^ set(state)) | {k for k in wanted & set(state) if own[k].shape != state[k].shape})
+    # Counters of BatchNorm are not needed and some files leave them out.
+    unlike = [k for k in unlike if not k.endswith("num_batches_tracked")]
+    if unlike:
+        raise UserError(
+            f"{path}: these weights are not for {recipe.name!r}: {len(unlike)} entries differ, the first is "
+            f"{unlike[0]!r}; name the matching file in the recipe."
+        )
+    net.load_state_dict(state, strict=False)
+
+
+@torch.no_grad()
+def feature_count(net: nn.Module, size: tuple[int, int]) -> int:
+    """Width of a headless network's output, asked of the network itself (timm's num_features can differ)."""
+    training = net.training
+    net.eval()
+    width = net(torch.zeros(1, 1, *size)).shape[1]
+    net.train(training)
+    return width
+
+
+def mebibytes(net: nn.Module) -> float:
+    """Size of a network's weights and buffers as stored, MiB (2^20 bytes)."""
+    return sum(t.numel() * t.element_size() for t in net.state_dict().values()) / 2**20

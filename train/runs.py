@@ -1,0 +1,167 @@
+"""A run folder: `model.safetensors` with a `meta.json` beside it, Lightning's log and checkpoints."""
+
+import importlib.metadata
+import json
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from device import __version__, files, schema
+from device.errors import UserError
+from train.data.busi import CLASSES
+from train.networks.backbone import build
+from train.networks.teacher import build_teacher
+from train.recipe import NetworkRecipe, Recipe
+
+WEIGHTS, META, STARTED = "model.safetensors", "meta.json", "started.json"
+
+
+@dataclass(frozen=True)
+class RunMeta:
+    """What meta.json holds: enough to rebuild the network and to believe its figures."""
+
+    kind: Literal["teacher", "student"]
+    classes: tuple[str, ...]
+    recipe: Recipe
+    data_name: str
+    data_fingerprint: str
+    synthetic: bool
+    split: dict[str, Any]
+    initial_weights: tuple[str, ...]
+    teacher_sha256: str | None
+    parameters: int
+    mebibytes: float
+    validation: dict[str, float]
+    temperature: float
+    seconds: float
+    hardware: str
+    versions: dict[str, str]
+    weights_sha256: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run, its network rebuilt, loaded and in eval mode."""
+
+    folder: Path
+    meta: RunMeta
+    network: nn.Module
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides a result."""
+    names = ("torch", "timm", "lightning", "torchmetrics", "numpy", "opencv-python-headless")
+    return {"busi-kd": __version__, "python": platform.python_version()} | {
+        name: importlib.metadata.version(name) for name in names
+    }
+
+
+def hardware() -> str:
+    """What the training ran on, in words."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    cpu = (
+        next(
+            (
+                line.split(":", 1)[1].strip()
+                for line in Path("/proc/cpuinfo").read_text().splitlines()
+                if line.startswith("model name")
+            ),
+            platform.machine(),
+        )
+        if Path("/proc/cpuinfo").is_file()
+        else platform.machine()
+    )
+    return f"{cpu}, {torch.get_num_threads()} threads"
+
+
+def begin(folder: Path, identity: dict[str, Any]) -> bool:
+    """Claim `folder` for the run that `identity` describes. True: finished already; False: start, or go on.
+
+    Raises UserError when the folder holds another run, so that two runs are never mixed.
+    """
+    started = folder / STARTED
+    identity = json.loads(json.dumps(identity))
+    if started.is_file():
+        if json.loads(started.read_text()) != identity:
+            raise UserError(
+                f"{folder}: holds a run with other data, recipe or teacher; choose another --out or remove the folder."
+            )
+    elif folder.exists() and any(folder.iterdir()):
+        raise UserError(f"{folder}: is not empty and holds no run of this kind; choose another --out.")
+    else:
+        files.write_json(started, identity)
+    return (folder / META).is_file()
+
+
+def finish(folder: Path, network: nn.Module, meta: dict[str, Any]) -> Run:
+    """Write weights and meta.json (last, so that its presence means done) and load the run back."""
+    folder.mkdir(parents=True, exist_ok=True)
+    aside = folder / f".{WEIGHTS}"
+    save_file({k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}, aside)
+    aside.chmod(0o644)  # save_file makes 0600
+    aside.replace(folder / WEIGHTS)
+    full = RunMeta(**meta, weights_sha256=files.sha256_file(folder / WEIGHTS))
+    files.write_json(folder / META, schema.dump(full))
+    return load_run(folder)
+
+
+def load_run(folder: Path, kind: str | None = None) -> Run:
+    """Rebuild a finished run's network and load its weights.
+
+    Raises UserError: folder, file or key missing, altered weights, another `kind` than wanted.
+    """
+    folder = Path(folder)
+    path = folder / META
+    if not path.is_file():
+        hint = (
+            "its training has not finished; run the same command again"
+            if (folder / STARTED).is_file()
+            else "give the --out folder of a finished training"
+        )
+        raise UserError(f"{folder}: no {META} there; {hint}.")
+    try:
+        data = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise UserError(f"{path}: not readable as JSON ({error}); train again.") from error
+    meta = schema.load(RunMeta, data, path)
+    if kind and meta.kind != kind:
+        raise UserError(f"{folder}: holds a {meta.kind}, but a {kind} is wanted; give the other folder.")
+    if meta.classes != CLASSES:
+        raise UserError(f"{path}: classes {meta.classes}, but this software uses {CLASSES}; train again.")
+    weights = folder / WEIGHTS
+    if not weights.is_file() or files.sha256_file(weights) != meta.weights_sha256:
+        raise UserError(f"{weights}: missing or altered since the training; copy it again or train again.")
+    network = make_network(meta.kind, meta.recipe, None, fresh=True)
+    try:
+        network.load_state_dict(load_file(weights))
+    except (RuntimeError, SafetensorError) as error:
+        raise UserError(f"{weights}: does not fit the recipe in {META} ({str(error)[:160]}); train again.") from error
+    return Run(folder, meta, network.eval())
+
+
+def make_network(kind: str, recipe: Recipe, weights_dir: Path | None, fresh: bool = False) -> nn.Module:
+    """The teacher or student of a recipe with its first weights; `fresh` skips those (they will be loaded over)."""
+    size = (recipe.preprocess.height, recipe.preprocess.width)
+
+    def first(network: NetworkRecipe) -> NetworkRecipe:
+        return NetworkRecipe(network.name, "random", network.mean, network.std) if fresh else network
+
+    if kind == "teacher":
+        from dataclasses import replace
+
+        backbones = tuple(first(network) for network in recipe.teacher.backbones)
+        return build_teacher(replace(recipe.teacher, backbones=backbones), size, weights_dir, len(CLASSES))
+    return build(first(recipe.student.network), size, weights_dir, len(CLASSES))
+
+
+def initial_weights(kind: str, recipe: Recipe) -> tuple[str, ...]:
+    """`network: weights` of each network of the teacher or student."""
+    networks = recipe.teacher.backbones if kind == "teacher" else (recipe.student.network,)
+    return tuple(f"{network.name}: {network.weights}" for network in networks)

@@ -1,0 +1,143 @@
+"""The two trainings: the teacher on labels, the student on labels and the frozen teacher."""
+
+import time
+from pathlib import Path
+
+from train import torchvision_shim  # noqa: F401  before lightning
+
+# isort: split
+import lightning as L
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from device import schema
+from device.errors import UserError
+from train import fit, runs
+from train.calibrate import fit_temperature
+from train.data.busi import DataSet, load_lumas
+from train.data.splits import Split, make_split
+from train.data.torch_data import LumaSet, targets_of
+from train.losses import DistillationLoss
+from train.networks.backbone import mebibytes
+from train.recipe import Fit, Recipe
+
+
+def train_teacher(data: DataSet, recipe: Recipe, groups: Path | None, weights_dir: Path | None, out: Path) -> runs.Run:
+    """Train the hybrid teacher on the split's training part; `out` becomes a run folder. Goes on where it was killed."""
+    split = make_split(data, recipe.split, groups)
+    return _train("teacher", data, recipe, split, weights_dir, out, recipe.teacher.fit, None)
+
+
+def distill(
+    data: DataSet,
+    recipe: Recipe,
+    groups: Path | None,
+    weights_dir: Path | None,
+    teacher: runs.Run | None,
+    out: Path,
+) -> runs.Run:
+    """Train the student; the frozen teacher sees the same augmented picture. Without teacher: labels alone.
+
+    Raises UserError when the teacher was trained on another split of the same data: it would know test pictures.
+    """
+    split = make_split(data, recipe.split, groups)
+    if teacher is not None:
+        _check_same_split(teacher, split, recipe)
+    return _train("student", data, recipe, split, weights_dir, out, recipe.student.fit, teacher)
+
+
+def _check_same_split(teacher: runs.Run, split: Split, recipe: Recipe) -> None:
+    if teacher.meta.split["fingerprint"] != split.fingerprint:
+        raise UserError(
+            f"{teacher.folder}: this teacher was trained on another split or data set, so it may know the test "
+            "pictures; train a teacher on this split."
+        )
+    if teacher.meta.recipe.preprocess != recipe.preprocess:
+        raise UserError(f"{teacher.folder}: this teacher sees another input size than the recipe; train it again.")
+
+
+def _train(
+    kind: str,
+    data: DataSet,
+    recipe: Recipe,
+    split: Split,
+    weights_dir: Path | None,
+    out: Path,
+    how: Fit,
+    teacher: runs.Run | None,
+) -> runs.Run:
+    identity = {
+        "kind": kind,
+        "recipe": schema.dump(recipe),
+        "data": data.fingerprint,
+        "split": split.fingerprint,
+        "teacher": teacher.meta.weights_sha256 if teacher else None,
+    }
+    if runs.begin(out, identity):
+        print(f"{out}: finished already; nothing to do.")
+        return runs.load_run(out, kind)
+    L.seed_everything(recipe.seed, workers=True, verbose=False)
+    network = runs.make_network(kind, recipe, weights_dir)
+    train_lumas, val_lumas = (
+        load_lumas(split.train, recipe.preprocess),
+        load_lumas(split.val, recipe.preprocess),
+    )
+    train_targets, val_targets = targets_of(split.train), targets_of(split.val)
+    weights = fit.class_weights(train_targets, how)
+    criterion = _labels_only(weights) if teacher is None else _with_teacher(teacher.network, recipe, weights)
+    start = time.monotonic()
+    figures = fit.run(
+        network,
+        criterion,
+        how,
+        recipe.seed,
+        LumaSet(train_lumas, train_targets, recipe.augment, recipe.seed),
+        LumaSet(val_lumas, val_targets),
+        out,
+    )
+    seconds = time.monotonic() - start
+    return runs.finish(
+        out,
+        network,
+        {
+            "kind": kind,
+            "classes": fit.CLASSES,
+            "recipe": recipe,
+            "data_name": data.name,
+            "data_fingerprint": data.fingerprint,
+            "synthetic": data.synthetic,
+            "split": split.describe(),
+            "initial_weights": runs.initial_weights(kind, recipe),
+            "teacher_sha256": teacher.meta.weights_sha256 if teacher else None,
+            "parameters": sum(p.numel() for p in network.parameters()),
+            "mebibytes": mebibytes(network),
+            "validation": figures,
+            "temperature": fit_temperature(fit.predict(network, val_lumas), val_targets),
+            "seconds": seconds,
+            "hardware": runs.hardware(),
+            "versions": runs.versions(),
+        },
+    )
+
+
+def _labels_only(weights: Tensor | None) -> fit.Criterion:
+    base = nn.CrossEntropyLoss(weight=weights)
+    return lambda luma, logits, target: base(logits.float(), target)
+
+
+def _with_teacher(teacher: nn.Module, recipe: Recipe, weights: Tensor | None) -> fit.Criterion:
+    loss = DistillationLoss(recipe.distill.alpha, recipe.distill.temperature, weights)
+    teacher.requires_grad_(False).eval()
+
+    def criterion(luma: Tensor, logits: Tensor, target: Tensor) -> Tensor:
+        with torch.no_grad():
+            soft = teacher.to(luma.device)(luma).float()
+        return loss(logits.float(), target, soft)
+
+    return criterion
+
+
+def predictions(run: runs.Run, pictures: tuple, lumas: np.ndarray | None = None) -> np.ndarray:
+    """(N, classes) logits of a run's network on pictures, prepared as the device would."""
+    return fit.predict(run.network, load_lumas(pictures, run.meta.recipe.preprocess) if lumas is None else lumas)
