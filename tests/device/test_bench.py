@@ -11,7 +11,6 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from tiny_bundle import write_tiny_bundles
 
 import device.bench
 from device import RESEARCH_NOTICE
@@ -22,11 +21,6 @@ from device.main import main as busi_kd
 SCRIPT = Path(device.bench.__file__)
 STATISTICS = ("min", "p50", "p90", "p95", "p99", "max")
 SHORT = ("--runs", "3", "--warmup", "1")
-
-
-@pytest.fixture(scope="session")
-def bundle_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_bundles(tmp_path_factory.mktemp("bundles") / "tiny")
 
 
 @pytest.fixture

@@ -79,7 +79,7 @@ def pictures(tmp_path: Path) -> Path:
         noisy = rng.integers(luma - 20, luma + 21, shape).astype(np.uint8)
         assert cv2.imwrite(str(folder / f"scan ({number}), left.png"), noisy)
     (folder / "scan (9)b.png").write_bytes(b"\x89PNG and then nothing")
-    cv2.imwrite(str(folder / "scan (7), left_mask.png"), grey(255))
+    cv2.imwrite(str(folder / "scan (7), left_mask.png"), np.full((48, 64), 255, np.uint8))
     return folder
 
 

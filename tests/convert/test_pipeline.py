@@ -1,0 +1,176 @@
+"""The whole conversion on a real, tiny student trained on phantoms: bundles that load, gates that refuse."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from device import main as command
+from device.bundle import VARIANTS, load_bundle
+from device.errors import UserError
+from device.preprocess import Preprocess, prepare, read_picture
+from device.runtime import open_bundle
+from train.calibrate import fit_temperature, operating_point
+from train.data.busi import CLASSES, load_lumas, read_dataset
+from train.data.torch_data import targets_of
+from train.evaluate import run_bundle, same_split
+from train.metrics import accuracy
+from train.runs import load_run
+
+pytestmark = pytest.mark.slow
+
+RECIPE = """
+name = "tiny"
+preprocess = {{ height = 64, width = 64 }}
+student = {{ network = {{ name = "mobilenetv3_small_050", weights = "random", mean = 0.5, std = 0.5 }}, \
+fit = {{ epochs = 3, batch = 8, lr = 2e-3 }} }}
+convert = {{ calibration_pictures = 20, {gates} }}
+"""
+OPEN = "int8_agreement = 0.01, float_agreement = 0.9, float32_logit_difference = 0.01"
+
+
+@pytest.fixture(scope="module")
+def student(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    recipe = folder / "tiny.toml"
+    recipe.write_text(RECIPE.format(gates=OPEN))
+    out = folder / "student"
+    arguments = ["train", "distill", str(phantoms), "--no-teacher", "--recipe", str(recipe), "--out", str(out)]
+    assert command.main(arguments) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def bundles(student: Path, phantoms: Path) -> Path:
+    out = student.parent / "bundles"
+    assert command.main(["convert", str(student), "--data", str(phantoms), "--out", str(out)]) == 0
+    return out
+
+
+def test_each_variant_is_a_loadable_bundle_that_says_what_it_is(bundles: Path, student: Path) -> None:
+    meta_of_run = load_run(student).meta
+    for variant in VARIANTS:
+        bundle = load_bundle(bundles / variant)
+        meta = bundle.meta
+        assert meta.variant == variant
+        assert meta.synthetic
+        assert "synthetic phantoms" in meta.intended_use
+        assert meta.classes == CLASSES
+        assert meta.input.dtype == ("uint8" if variant == "int8-full" else "float32")
+        assert meta.training.student_sha256 == meta_of_run.weights_sha256
+        assert meta.training.split["fingerprint"] == meta_of_run.split["fingerprint"]
+        assert set(meta.metrics) == {"accuracy", "balanced_accuracy", "auc_benign_malignant"}
+    int8 = load_bundle(bundles / "int8-full").meta
+    assert (int8.input.scale, int8.input.zero_point) == (1.0, 0)
+    sizes = {variant: (bundles / variant / "model.tflite").stat().st_size for variant in VARIANTS}
+    assert sizes["int8-full"] < sizes["float16"] < sizes["float32"]
+
+
+def test_figures_in_the_bundle_come_from_the_file_itself(bundles: Path, phantoms: Path) -> None:
+    data = read_dataset(phantoms)
+    for variant in ("float32", "int8-full"):
+        bundle = load_bundle(bundles / variant)
+        split = same_split(bundles, data, bundle.meta.training.split, None)
+        test = run_bundle(bundle, load_lumas(split.test, bundle.meta.preprocess))
+        assert bundle.meta.metrics["accuracy"].value == accuracy(test, targets_of(split.test))
+        val, targets = run_bundle(bundle, load_lumas(split.val, bundle.meta.preprocess)), targets_of(split.val)
+        assert bundle.meta.temperature == fit_temperature(val, targets)
+        found = operating_point(val, targets, bundle.meta.temperature, 0.95, bundle.meta.operating_point.derived_on)
+        assert bundle.meta.operating_point == found
+
+
+def test_calibration_pictures_come_from_the_training_part_alone(bundles: Path, phantoms: Path) -> None:
+    training = load_bundle(bundles / "int8-full").meta.training
+    split = same_split(bundles, read_dataset(phantoms), training.split, None)
+    names = training.calibration["names"]
+    assert set(names) <= {picture.name for picture in split.train}
+    assert len(names) == training.calibration["pictures"] >= 18
+    assert {name.split(" ")[0] for name in names} == set(CLASSES)
+
+
+def test_float_file_answers_as_pytorch_on_every_held_out_picture(bundles: Path) -> None:
+    rows = {row["variant"]: row for row in json.loads((bundles / "report.json").read_text())["variants"]}
+    assert list(rows) == ["onnx", *VARIANTS]
+    for name in ("onnx", "float32"):
+        assert rows[name]["parity"]["agreement"] == 1.0
+        assert rows[name]["parity"]["max_difference"] < 1e-3
+    assert rows["float32"]["parity"]["pictures"] == load_bundle(bundles / "float32").meta.parity["pictures"] > 20
+    page = (bundles / "report.md").read_text()
+    assert "never a diagnosis" in page
+    assert "| int8-full |" in page
+
+
+def test_evaluate_reads_bundles_through_the_device(bundles: Path, phantoms: Path, tmp_path: Path, capsys) -> None:
+    report = tmp_path / "evaluation.json"
+    arguments = ["train", "evaluate", str(bundles / "int8-full"), "--data", str(phantoms), "--json", str(report)]
+    assert command.main(arguments) == 0
+    said = json.loads(report.read_text())["models"][str(bundles / "int8-full")]["metrics"]["accuracy"]["value"]
+    assert said == load_bundle(bundles / "int8-full").meta.metrics["accuracy"].value
+    assert "never a diagnosis" in capsys.readouterr().out
+
+
+def test_one_picture_from_file_to_logits(bundles: Path, phantoms: Path) -> None:
+    """The device's own calls on a PNG give what the report's path gives."""
+    bundle = load_bundle(bundles / "int8-full")
+    picture = read_dataset(phantoms).pictures[5]
+    luma = prepare(read_picture(picture.path), bundle.meta.preprocess)
+    np.testing.assert_array_equal(open_bundle(bundle).logits(luma), run_bundle(bundle, luma[None])[0])
+
+
+def test_a_failed_gate_writes_no_bundle_and_leaves_the_old_ones(
+    student: Path, phantoms: Path, bundles: Path, tmp_path: Path, capsys
+) -> None:
+    strict = tmp_path / "strict.toml"
+    strict.write_text(RECIPE.format(gates="float32_logit_difference = 1e-12"))
+    before = {path: path.read_bytes() for path in sorted(bundles.rglob("*")) if path.is_file()}
+    arguments = ["convert", str(student), "--data", str(phantoms), "--recipe", str(strict), "--out", str(bundles)]
+    assert command.main([*arguments, "--variants", "float32"]) == 3
+    said = capsys.readouterr().err.strip()
+    assert "no bundle was written" in said
+    assert len(said.splitlines()) == 1
+    assert {path: path.read_bytes() for path in sorted(bundles.rglob("*")) if path.is_file()} == before
+    refused = bundles.with_name("bundles.refused")
+    assert "## Refused" in (refused / "report.md").read_text()
+    assert not list(refused.rglob("*.tflite"))
+    assert sorted(path.name for path in bundles.parent.iterdir() if path.name.startswith(".")) == []
+
+
+@pytest.mark.parametrize("part", ["other data", "teacher", "nothing"])
+def test_what_does_not_belong_together_is_refused(
+    part: str, student: Path, phantoms: Path, tmp_path: Path, capsys
+) -> None:
+    from train.data.phantoms import write_phantoms
+
+    run, data = student, phantoms
+    if part == "other data":
+        data = tmp_path / "other"
+        write_phantoms(data, per_class=24, seed=8, size=(96, 128))  # same names, other pictures
+    else:
+        run = tmp_path / "run"
+        run.mkdir()
+        if part == "teacher":
+            meta = json.loads((student / "meta.json").read_text())
+            (run / "meta.json").write_text(json.dumps({**meta, "kind": "teacher"}))
+            (run / "model.safetensors").write_bytes((student / "model.safetensors").read_bytes())
+    assert command.main(["convert", str(run), "--data", str(data), "--out", str(tmp_path / "out")]) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_calibration_needs_pictures(phantoms: Path) -> None:
+    from convert.calibration import draw
+
+    with pytest.raises(UserError, match="at least 20"):
+        draw(read_dataset(phantoms).pictures[:19], Preprocess(height=64, width=64), 100, 0)
+
+
+def test_a_converter_that_fails_says_so_and_keeps_its_log(tmp_path: Path) -> None:
+    from convert.tflite import write_variants
+
+    broken = tmp_path / "student.onnx"
+    broken.write_bytes(b"no model")
+    np.save(tmp_path / "calibration.npy", np.zeros((1, 64, 64), np.uint8))
+    with pytest.raises(UserError, match="conversion failed"):
+        write_variants(broken, tmp_path / "calibration.npy", tmp_path / "out")
+    assert (tmp_path / "out" / "convert.log").stat().st_size > 0
