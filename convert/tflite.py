@@ -1,27 +1,32 @@
 """ONNX -> TFLite float32, float16, int8-dynamic, int8-full, in a process of its own.
 
 TensorFlow beside torch in one process costs memory and prints pages of notes; the child's output goes to a log file
-and its last lines are shown only when it fails. Run as `python -m convert.tflite ONNX CALIBRATION.npy FOLDER`.
+and its last lines are shown only when it fails. Run as `python -m convert.tflite ONNX CALIBRATION.npy FOLDER VARIANT...`.
 """
 
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from device.bundle import VARIANTS
+import numpy as np
+
+from device.bundle import Variant
 from device.errors import UserError
 
 
-def write_variants(onnx: Path, calibration: Path, folder: Path) -> dict[str, Path]:
-    """Write the four variants into `folder`; returns variant -> file.
+def write_variants(onnx: Path, calibration: Path, folder: Path, wanted: Sequence[Variant]) -> dict[Variant, Path]:
+    """Write the wanted variants into `folder`; returns variant -> file.
 
     calibration: .npy of (N, H, W) uint8 luma. Raises UserError with the converter's last line when it fails.
     """
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "convert.log"
     # Absolute, because the child works in `folder`: onnx2tf drops files into the working directory.
-    command = [sys.executable, "-m", "convert.tflite", *(str(p.absolute()) for p in (onnx, calibration, folder))]
+    paths = [str(path.absolute()) for path in (onnx, calibration, folder)]
+    command = [sys.executable, "-m", "convert.tflite", *paths, *wanted]
     root = str(Path(__file__).resolve().parent.parent)
     environment = {
         **os.environ,
@@ -31,15 +36,14 @@ def write_variants(onnx: Path, calibration: Path, folder: Path) -> dict[str, Pat
     }
     with open(log, "wb") as stream:
         done = subprocess.run(command, cwd=folder, env=environment, stdout=stream, stderr=subprocess.STDOUT)
-    files = {variant: folder / f"{variant}.tflite" for variant in VARIANTS}
+    files = {variant: folder / f"{variant}.tflite" for variant in wanted}
     if done.returncode or not all(file.is_file() for file in files.values()):
         lines = log.read_text(errors="replace").strip().splitlines()
         raise UserError(f"{onnx}: the TFLite conversion failed ({lines[-1] if lines else 'no output'}); see {log}.")
     return files
 
 
-def _convert(onnx: Path, calibration: Path, folder: Path) -> None:
-    import numpy as np
+def _convert(onnx: Path, calibration: Path, folder: Path, wanted: Sequence[str]) -> None:
     import onnx2tf
     import tensorflow as tf
 
@@ -55,18 +59,28 @@ def _convert(onnx: Path, calibration: Path, folder: Path) -> None:
     (model / f"{onnx.stem}_float32.tflite").replace(folder / "float32.tflite")
     (model / f"{onnx.stem}_float16.tflite").replace(folder / "float16.tflite")
 
+    if "int8-dynamic" in wanted:
+        _int8_dynamic(tf, model, folder / "int8-dynamic.tflite")
+    if "int8-full" in wanted:
+        _int8_full(tf, model, np.load(calibration), folder / "int8-full.tflite")
+
+
+def _int8_dynamic(tf: Any, model: Path, path: Path) -> None:
+    """Weights in int8, activations in float32 and quantised on the fly."""
     dynamic = tf.lite.TFLiteConverter.from_saved_model(str(model))
     dynamic.optimizations = [tf.lite.Optimize.DEFAULT]
-    (folder / "int8-dynamic.tflite").write_bytes(dynamic.convert())
+    path.write_bytes(dynamic.convert())
 
-    lumas = np.load(calibration)
+
+def _int8_full(tf: Any, model: Path, lumas: np.ndarray, path: Path) -> None:
+    """Everything in int8, ranges from `lumas` (N, H, W) uint8; takes uint8 luma, gives int8 logits."""
     full = tf.lite.TFLiteConverter.from_saved_model(str(model))
     full.optimizations = [tf.lite.Optimize.DEFAULT]
     full.representative_dataset = lambda: ([luma[None, :, :, None].astype(np.float32)] for luma in lumas)
     full.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     full.inference_input_type, full.inference_output_type = tf.uint8, tf.int8
-    (folder / "int8-full.tflite").write_bytes(full.convert())
+    path.write_bytes(full.convert())
 
 
 if __name__ == "__main__":
-    _convert(*(Path(argument) for argument in sys.argv[1:4]))
+    _convert(*(Path(argument) for argument in sys.argv[1:4]), sys.argv[4:])

@@ -35,7 +35,12 @@ class Tensor:
     def __post_init__(self) -> None:
         integer = self.dtype != "float32"
         if integer != (self.scale is not None) or integer != (self.zero_point is not None):
-            raise ValueError(f"a {self.dtype} tensor must {'' if integer else 'not '}have a scale and a zero point.")
+            raise ValueError(f"a tensor of {self.dtype} must {'' if integer else 'not '}have a scale and a zero point.")
+        if integer and not self.scale > 0:
+            raise ValueError(f"the scale of a tensor of {self.dtype} must be above 0, not {self.scale}.")
+        lowest = -128 if self.dtype == "int8" else 0
+        if integer and not lowest <= self.zero_point <= lowest + 255:
+            raise ValueError(f"the zero point {self.zero_point} is no {self.dtype} value; correct it.")
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ class OperatingPoint:
     def __post_init__(self) -> None:
         for name in ("malignant_threshold", "target_sensitivity", "sensitivity", "specificity"):
             if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"operating_point.{name} must lie in 0..1, not {getattr(self, name)}.")
+                raise ValueError(f"the key {name!r} must lie in 0..1, not {getattr(self, name)}.")
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ class Abstain:
     def __post_init__(self) -> None:
         for name in ("min_confidence", "coverage"):
             if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"abstain.{name} must lie in 0..1, not {getattr(self, name)}.")
+                raise ValueError(f"the key {name!r} must lie in 0..1, not {getattr(self, name)}.")
 
 
 @dataclass(frozen=True)
@@ -154,37 +159,52 @@ class Bundle:
 def load_bundle(folder: Path) -> Bundle:
     """Read and check a bundle folder.
 
-    Raises UserError: folder or file missing, JSON broken, other schema version, unknown or missing key, size or hash
-    of a file differs. Tensor shapes are compared with the TFLite file when `device.runtime` opens it.
+    Raises UserError: folder or file missing or unreadable, JSON broken, other schema version, unknown or missing
+    key, size or hash of a file differs. Tensor shapes are compared with the TFLite file when `device.runtime` opens it.
     """
     folder = Path(folder)
     path = folder / META_FILE
-    if not path.is_file():
-        raise UserError(f"{folder}: no {META_FILE} there; give the folder of a model bundle.")
     try:
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no such folder; give the folder of a model bundle.")
+        if not path.is_file():
+            raise UserError(f"{folder}: no {META_FILE} there; give the folder of a model bundle.")
         data = json.loads(path.read_bytes())
-    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions.") from error
+    except (ValueError, RecursionError) as error:  # JSONDecodeError, UnicodeDecodeError; lists in lists in lists
         raise UserError(f"{path}: not readable as JSON ({error}); copy the bundle again.") from error
-    version = data.get("schema_version") if isinstance(data, dict) else None
+    if not isinstance(data, dict):
+        raise UserError(f"{path}: holds {schema.shown(data)} instead of a table of keys; copy the bundle again.")
+    version = data.get("schema_version")
     if version != SCHEMA_VERSION:
         raise UserError(
-            f"{path}: schema version {version!r}, but this software reads version {SCHEMA_VERSION}; "
+            f"{path}: schema version {schema.shown(version)}, but this software reads version {SCHEMA_VERSION}; "
             "convert the model again with the matching busi-kd."
         )
     meta = schema.load(Meta, data, path)
     if MODEL_FILE not in meta.files:
         raise UserError(f"{path}: no hash for {MODEL_FILE}; convert the model again.")
     for name, entry in meta.files.items():
-        if Path(name).name != name:
+        if name in ("", ".", "..") or set(name) & set("/\\\0"):
             raise UserError(f"{path}: the file name {name!r} leaves the bundle; do not use this bundle.")
         _check_file(folder / name, entry)
     return Bundle(folder, meta, files.sha256_file(path)[:12])
 
 
 def _check_file(path: Path, entry: FileEntry) -> None:
-    if not path.is_file():
-        raise UserError(f"{path}: missing, although the bundle lists it; copy the bundle again.")
-    if path.stat().st_size != entry.bytes or files.sha256_file(path) != entry.sha256:
+    try:
+        if not path.is_file():
+            raise UserError(f"{path}: missing, although the bundle lists it; copy the bundle again.")
+        found = file_entry(path)
+    except OSError as error:  # permission, a failing card, a name too long
+        raise UserError(f"{path}: cannot be read ({error.strerror}); copy the bundle again.") from error
+    if found.bytes != entry.bytes:
+        raise UserError(
+            f"{path}: wrong hash and size, {found.bytes} bytes where the bundle was made with {entry.bytes}; "
+            "copy it again."
+        )
+    if found.sha256 != entry.sha256:
         raise UserError(f"{path}: wrong hash, the file is not the one the bundle was made with; copy it again.")
 
 

@@ -31,6 +31,7 @@ def main(arguments: list[str]) -> int:
 
 
 def add_show_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `show` takes."""
     parser.add_argument("bundle", type=Path, help="folder of a model bundle")
 
 
@@ -42,5 +43,6 @@ def show(args: argparse.Namespace) -> int:
 
     bundle = load_bundle(args.bundle)
     model = open_bundle(bundle)
-    print(json.dumps({"id": bundle.id, "interpreter": model.backend, **schema.dump(bundle.meta)}, indent=2))
+    head = {"notice": RESEARCH_NOTICE, "id": bundle.id, "interpreter": model.backend}
+    print(json.dumps(head | schema.dump(bundle.meta), indent=2))
     return 0

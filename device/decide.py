@@ -23,9 +23,10 @@ def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
 
     Temperature scaling after Guo et al., On Calibration of Modern Neural Networks, ICML 2017, section 4.2.
     """
-    scaled = np.asarray(logits, np.float64) / temperature
-    scaled -= scaled.max(axis=-1, keepdims=True)
-    powers = np.exp(scaled)
+    logits = np.asarray(logits, np.float64)
+    # The largest is taken away before the division, which could overflow: then it stays 0 and exp stays in 0..1.
+    with np.errstate(over="ignore"):
+        powers = np.exp((logits - logits.max(axis=-1, keepdims=True)) / temperature)
     return powers / powers.sum(axis=-1, keepdims=True)
 
 

@@ -8,6 +8,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from device.errors import UserError
+
 
 def sha256_file(path: Path) -> str:
     """SHA-256 of a file's bytes as 64 hexadecimal digits."""
@@ -56,17 +58,50 @@ def write_json(path: Path, data: Any) -> None:
 def replace_folder(new: Path, target: Path) -> None:
     """Put the finished folder `new` in `target`'s place; both stand on the same file system.
 
-    The old folder is moved aside first, so that at every instant one whole folder can be found, and deleted last.
+    Where the system can swap two names in one step, `target` is a whole folder at every instant. Elsewhere the old
+    folder stands as `.NAME.old` between two renames, and stays there if power goes just then. The old folder is
+    deleted last. Raises UserError when `target` is a file and OSError when `new` cannot be moved; the old one stays.
     """
-    for file in sorted(new.rglob("*")):
-        if file.is_file():
-            with open(file, "rb") as stream:
+    if target.exists() and not target.is_dir():
+        raise UserError(f"{target}: a file stands where a folder is to be written; move it or choose another name.")
+    for path in (new, *sorted(new.rglob("*"))):
+        if path.is_dir():
+            _sync_folder(path)
+        elif path.is_file():
+            with open(path, "rb") as stream:
                 os.fsync(stream.fileno())
     target.parent.mkdir(parents=True, exist_ok=True)
     old = target.with_name(f".{target.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if target.exists():
-        os.replace(target, old)
-    os.replace(new, target)
+    if not (target.exists() and _swap(new, target)):
+        if target.exists():  # else `old` may be all that a power cut has left: it goes only after `new` is in place
+            _remove(old)
+            os.replace(target, old)
+        try:
+            os.replace(new, target)
+        except OSError:
+            if old.exists() and not target.exists():
+                os.replace(old, target)
+            raise
     _sync_folder(target.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    _remove(new)
+    _remove(old)
+
+
+def _swap(first: Path, second: Path) -> bool:
+    """Exchange two names in one step: renameat2(2) of Linux. False where system, libc or file system cannot."""
+    import ctypes  # only here: the daemon replaces no folder
+
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):  # not Linux, or a libc without it (glibc before 2.28)
+        return False
+    renameat2.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return renameat2(here, os.fsencode(first), here, os.fsencode(second), exchange) == 0
+
+
+def _remove(folder: Path) -> None:
+    if folder.is_symlink():
+        folder.unlink()
+    else:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -39,6 +39,9 @@ def main(arguments: list[str] | None = None) -> int:
     except UserError as error:
         print(f"busi-kd: {error}", file=sys.stderr)
         return error.exit_status
+    except ModuleNotFoundError as error:
+        print(f"busi-kd: {_say_missing(arguments[0], error)}", file=sys.stderr)
+        return UserError.exit_status
     except KeyboardInterrupt:
         print("busi-kd: interrupted.", file=sys.stderr)
         return 130
@@ -47,15 +50,18 @@ def main(arguments: list[str] | None = None) -> int:
 def _load_group(name: str):
     if name not in GROUPS:
         raise UserError(f"unknown group {name!r}{nearest(name, list(GROUPS))}; busi-kd --help lists them.")
-    try:
-        return importlib.import_module(GROUPS[name][0]).main
-    except ModuleNotFoundError as error:
-        if error.name in GROUPS or error.name is None:
-            raise
-        raise UserError(
-            f"'busi-kd {name}' needs the package {error.name}, which is not installed here; "
-            "run: pip install 'busi-kd[host]'"
-        ) from error
+    return importlib.import_module(GROUPS[name][0]).main
+
+
+def _say_missing(group: str, error: ModuleNotFoundError) -> str:
+    """What to install. Torch and the like are imported only when a command needs them, hence so late."""
+    package = (error.name or "").partition(".")[0]
+    if error.name in ("train", "convert"):
+        return f"'busi-kd {group}' is not part of this installation, which has device/ alone; run it on the host."
+    if package in ("", "device", "train", "convert"):  # a fault of busi-kd itself: its traceback is wanted
+        raise error
+    wanted = "busi-kd" if group == "device" else "busi-kd[host]"
+    return f"'busi-kd {group}' needs the package {package}, which is not installed here; run: pip install '{wanted}'"
 
 
 if __name__ == "__main__":

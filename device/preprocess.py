@@ -42,13 +42,19 @@ class Preprocess:
 def read_picture(path: Path) -> np.ndarray:
     """Decode a picture file to uint8, (H, W) grey or (H, W, 3) BGR as stored.
 
-    Raises UserError when the file is missing, empty or does not decode.
+    Raises UserError when the file is missing, unreadable, empty or does not decode.
     """
-    if not path.is_file():
-        raise UserError(f"{path}: no such picture; check the path.")
-    # Bytes first: cv2.imread takes no names outside the locale and prints its own warnings on a broken file.
-    data = np.frombuffer(path.read_bytes(), np.uint8)
-    picture = cv2.imdecode(data, cv2.IMREAD_ANYCOLOR) if data.size else None
+    try:
+        if not path.is_file():
+            raise UserError(f"{path}: no such picture; check the path.")
+        # Bytes first: cv2.imread takes no names outside the locale and prints its own warnings on a broken file.
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+    except OSError as error:
+        raise UserError(f"{path}: this picture cannot be read ({error.strerror}); check the path.") from error
+    try:
+        picture = cv2.imdecode(data, cv2.IMREAD_ANYCOLOR) if data.size else None
+    except cv2.error:  # a header that claims more pixels than OpenCV takes (2^30)
+        picture = None
     if picture is None:
         raise UserError(f"{path}: this picture does not decode; replace or remove it.")
     return picture
@@ -71,7 +77,10 @@ def to_luma(frame: np.ndarray) -> np.ndarray:
 
 
 def prepare(frame: np.ndarray, preprocess: Preprocess) -> np.ndarray:
-    """One frame (grey or BGR, uint8) -> (height, width) luma uint8, contiguous, ready for the interpreter."""
+    """One frame (grey or BGR, uint8) -> (height, width) luma uint8, contiguous, ready for the interpreter.
+
+    A grey frame of that very size is returned as it is, not copied. Raises ValueError as `to_luma` does.
+    """
     luma = to_luma(frame)
     height, width = preprocess.height, preprocess.width
     interpolation = _INTERPOLATION[preprocess.interpolation]

@@ -13,7 +13,7 @@ from device.errors import UserError
 _BACKENDS = (
     ("ai_edge_litert.interpreter", "ai-edge-litert"),
     ("tflite_runtime.interpreter", "tflite-runtime"),
-    ("tensorflow.lite", "tensorflow"),
+    ("tensorflow.lite.python.interpreter", "tensorflow"),
 )
 
 
@@ -22,15 +22,24 @@ def find_backend() -> tuple[type, str]:
     for module, distribution in _BACKENDS:
         try:
             interpreter = importlib.import_module(module).Interpreter
-        except ImportError:
+        except (ImportError, AttributeError):
             continue
-        return interpreter, f"{distribution} {importlib.metadata.version(distribution)}"
+        try:
+            version = importlib.metadata.version(distribution)
+        except importlib.metadata.PackageNotFoundError:  # under another name, such as tensorflow-cpu
+            version = "of unknown version"
+        return interpreter, f"{distribution} {version}"
     raise UserError("No TFLite interpreter is installed; run: pip install ai-edge-litert")
 
 
 def describe_tensor(detail: dict, layout: str) -> Tensor:
-    """An interpreter's tensor detail as a `Tensor` (per-tensor quantisation; None for float)."""
+    """An interpreter's tensor detail as a `Tensor` (per-tensor quantisation; None for float).
+
+    Raises ValueError when it is neither float32 nor 8-bit with a scale.
+    """
     dtype = np.dtype(detail["dtype"]).name
+    if dtype not in ("float32", "uint8", "int8"):
+        raise ValueError(f"a tensor of {dtype} where float32, uint8 or int8 is wanted")
     scale, zero_point = detail["quantization"]
     integer = dtype != "float32"
     shape = tuple(int(n) for n in detail["shape"])
@@ -38,7 +47,11 @@ def describe_tensor(detail: dict, layout: str) -> Tensor:
 
 
 class Model:
-    """One TFLite file, opened. Not thread-safe: one thread calls `logits`."""
+    """One TFLite file, opened. Not thread-safe: one thread calls `logits`.
+
+    The interpreter trusts the file: a truncated or altered one can end the process (SIGSEGV, SIGBUS). Files that have
+    travelled are therefore opened through `load_bundle`, which compares their hash first.
+    """
 
     def __init__(self, path: Path, threads: int = 1) -> None:
         """Open `path` with `threads` CPU threads. Raises UserError when it is no TFLite file this runtime can run."""
@@ -53,11 +66,16 @@ class Model:
             self._interpreter.allocate_tensors()
             inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         except (ValueError, RuntimeError) as error:  # what all three runtimes raise for a broken model
-            raise UserError(f"{path}: {self.backend} cannot open this model ({str(error)[:200]}).") from error
-        if len(inputs) != 1 or len(outputs) != 1 or len(inputs[0]["shape"]) != 4 or len(outputs[0]["shape"]) != 2:
-            raise UserError(f"{path}: expected one picture input and one logits output; this is another network.")
+            said = " ".join(str(error).split())[:200]
+            raise UserError(f"{path}: {self.backend} cannot open this model ({said}).") from error
+        shapes = [tuple(detail["shape"]) for detail in (*inputs, *outputs)]
+        if (len(inputs), len(outputs)) != (1, 1) or [len(shape) for shape in shapes] != [4, 2] or shapes[0][3] != 1:
+            raise UserError(f"{path}: expected one luma picture in and one row of logits out; this is another network.")
         self._in, self._out = inputs[0]["index"], outputs[0]["index"]
-        self.input, self.output = describe_tensor(inputs[0], "NHWC"), describe_tensor(outputs[0], "NC")
+        try:
+            self.input, self.output = describe_tensor(inputs[0], "NHWC"), describe_tensor(outputs[0], "NC")
+        except ValueError as error:
+            raise UserError(f"{path}: {str(error).rstrip('.')}; this is another network.") from error
         if self.input.dtype == "int8" and (self.input.scale, self.input.zero_point) != (1.0, -128):
             raise UserError(f"{path}: an int8 input must have scale 1 and zero point -128 to take luma directly.")
         if self.input.dtype == "uint8" and (self.input.scale, self.input.zero_point) != (1.0, 0):

@@ -18,9 +18,12 @@ T = TypeVar("T")
 def load(cls: type[T], data: Any, where: Path | str) -> T:
     """Build `cls` (a dataclass) from `data`; `where` names the file in error messages.
 
-    Raises UserError on an unknown or missing key, a wrong type, a value outside a Literal, or a NaN.
+    Raises UserError on an unknown or missing key, a wrong type, a value outside a Literal, a NaN or an infinity.
     """
-    return _dataclass(cls, data, str(where), "")
+    try:
+        return _dataclass(cls, data, str(where), "")
+    except RecursionError:
+        raise UserError(f"{where}: nested too deep to be read; correct the file.") from None
 
 
 def dump(value: Any) -> Any:
@@ -34,6 +37,15 @@ def dump(value: Any) -> Any:
     return value
 
 
+def shown(value: Any) -> str:
+    """`repr` for an error message: at most 60 characters, and never an error of its own."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an int of more than 4300 digits; lists in lists in lists
+        return f"this {type(value).__name__}"
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
 def _dataclass(cls: type, data: Any, where: str, path: str) -> Any:
     if not isinstance(data, dict):
         raise _wrong(where, path, "a table of keys", data)
@@ -41,7 +53,8 @@ def _dataclass(cls: type, data: Any, where: str, path: str) -> Any:
     for key in data:
         if key not in fields:
             raise UserError(
-                f"{where}: unknown key '{path}{key}'{nearest(str(key), list(fields))}; remove it or correct its name."
+                f"{where}: unknown key {f'{path}{key}'!r}{nearest(str(key), list(fields))}; "
+                "remove it or correct its name."
             )
     hints = get_type_hints(cls)
     values = {}
@@ -53,12 +66,14 @@ def _dataclass(cls: type, data: Any, where: str, path: str) -> Any:
     try:
         return cls(**values)
     except ValueError as error:  # a dataclass's own __post_init__ checks
-        raise UserError(f"{where}: {error}") from error
+        place = "" if str(error).startswith(path) else f"{path.rstrip('.')}: "
+        raise UserError(f"{where}: {place}{error}") from error
 
 
 def _value(kind: Any, data: Any, where: str, path: str) -> Any:
     origin, args = get_origin(kind), get_args(kind)
     if kind is Any:
+        _refuse_not_finite(data, where, path)
         return data
     if dataclasses.is_dataclass(kind):
         return _dataclass(kind, data, where, path + ".")
@@ -84,11 +99,26 @@ def _value(kind: Any, data: Any, where: str, path: str) -> Any:
     return _scalar(kind, data, where, path)
 
 
+def _refuse_not_finite(data: Any, where: str, path: str) -> None:
+    if isinstance(data, float) and not math.isfinite(data):
+        raise _wrong(where, path, "a finite number", data)
+    if isinstance(data, dict):
+        for key, item in data.items():
+            _refuse_not_finite(item, where, f"{path}.{key}")
+    if isinstance(data, (list, tuple)):
+        for i, item in enumerate(data):
+            _refuse_not_finite(item, where, f"{path}[{i}]")
+
+
 def _scalar(kind: type, data: Any, where: str, path: str) -> Any:
     if kind is float and isinstance(data, (int, float)) and not isinstance(data, bool):
-        if not math.isfinite(data):
+        try:
+            number = float(data)
+        except OverflowError:  # a whole number above 1.8e308
+            number = math.inf
+        if not math.isfinite(number):
             raise _wrong(where, path, "a finite number", data)
-        return float(data)
+        return number
     names = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
     if type(data) is not kind:  # type(), because True is an int to isinstance
         raise _wrong(where, path, names.get(kind, getattr(kind, "__name__", str(kind))), data)
@@ -96,5 +126,5 @@ def _scalar(kind: type, data: Any, where: str, path: str) -> Any:
 
 
 def _wrong(where: str, path: str, wanted: str, got: Any) -> UserError:
-    shown = repr(got) if len(repr(got)) <= 60 else repr(got)[:57] + "..."
-    return UserError(f"{where}: the key '{path.rstrip('.') or 'top level'}' must be {wanted}, not {shown}.")
+    place = f"the key {path.rstrip('.')!r}" if path else "the top level"
+    return UserError(f"{where}: {place} must be {wanted}, not {shown(got)}.")

@@ -4,6 +4,7 @@ import numpy as np
 
 from device.bundle import Abstain, OperatingPoint
 from device.decide import softmax
+from device.errors import UserError
 from train.data.busi import CLASSES
 from train.metrics import nll
 
@@ -30,10 +31,16 @@ def operating_point(
 ) -> OperatingPoint:
     """The highest malignant threshold that still reaches the wanted sensitivity (malignant against the rest).
 
-    It is placed midway to the next lower score, so that it does not sit on a score that rounding moves.
+    It is placed midway to the next lower score, so that it does not sit on a score that rounding moves. Raises
+    UserError without a malignant or without any other picture.
     """
     score = softmax(logits, temperature)[:, _MALIGNANT]
     positive = targets == _MALIGNANT
+    if positive.all() or not positive.any():
+        raise UserError(
+            f"{derived_on}: {positive.sum()} malignant pictures of {len(positive)}; an operating point needs both "
+            "malignant and other pictures, so add some."
+        )
     found = np.sort(score[positive])[::-1]
     needed = int(np.ceil(target_sensitivity * len(found) - 1e-9))
     lowest = found[needed - 1]
@@ -49,7 +56,8 @@ def operating_point(
 
 
 def abstain_limit(logits: np.ndarray, temperature: float, coverage: float, derived_on: str) -> Abstain:
-    """The confidence below which the share 1 - `coverage` of the least confident pictures falls (0..1)."""
-    confidence = softmax(logits, temperature).max(axis=1)
-    limit = float(np.quantile(confidence, 1 - coverage, method="lower"))
+    """The highest confidence (0..1) that at least the share `coverage` of the pictures reaches: below it, abstain."""
+    confidence = np.sort(softmax(logits, temperature).max(axis=1))
+    fall = int((1 - coverage) * len(confidence) + 1e-9)  # 0.1 * 10 is 0.9999999999999998
+    limit = float(confidence[min(fall, len(confidence) - 1)])
     return Abstain(limit, float((confidence >= limit).mean()), derived_on)

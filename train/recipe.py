@@ -32,6 +32,7 @@ class SplitRecipe:
                 raise ValueError(f"split.{name} must lie in 0..{self.folds - 1}, not {getattr(self, name)}.")
         if self.test_fold == self.val_fold:
             raise ValueError(f"split.test_fold and split.val_fold are both {self.test_fold}; they must differ.")
+        check_seed("split.seed", self.seed)
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,8 @@ class TeacherRecipe:
     def __post_init__(self) -> None:
         if not self.backbones:
             raise ValueError("teacher.backbones is empty; name at least one network.")
+        if any(units < 1 for units in self.hidden):
+            raise ValueError(f"teacher.hidden must hold widths of 1 or more, not {list(self.hidden)}.")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"teacher.dropout must lie in 0..1, not {self.dropout}.")
 
@@ -181,8 +184,13 @@ class Recipe:
     convert: ConvertRecipe = field(default_factory=ConvertRecipe)
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise ValueError(f"seed must be 0 or more, not {self.seed}.")
+        check_seed("seed", self.seed)
+
+
+def check_seed(name: str, seed: int) -> None:
+    """Raise ValueError outside 0..2^32 - 1, what every generator in use takes."""
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"{name} must lie in 0..{2**32 - 1}, not {seed}.")
 
 
 def shipped() -> list[str]:
@@ -210,4 +218,7 @@ def load_recipe(name: str, seed: int | None = None) -> Recipe:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not readable as TOML ({error}).") from error
     recipe = schema.load(Recipe, data, path)
-    return recipe if seed is None else replace(recipe, seed=seed)
+    try:
+        return recipe if seed is None else replace(recipe, seed=seed)
+    except ValueError as error:
+        raise UserError(f"--{error}") from error

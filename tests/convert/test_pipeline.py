@@ -172,5 +172,5 @@ def test_a_converter_that_fails_says_so_and_keeps_its_log(tmp_path: Path) -> Non
     broken.write_bytes(b"no model")
     np.save(tmp_path / "calibration.npy", np.zeros((1, 64, 64), np.uint8))
     with pytest.raises(UserError, match="conversion failed"):
-        write_variants(broken, tmp_path / "calibration.npy", tmp_path / "out")
+        write_variants(broken, tmp_path / "calibration.npy", tmp_path / "out", ["float32"])
     assert (tmp_path / "out" / "convert.log").stat().st_size > 0

@@ -192,20 +192,6 @@ def test_a_pace_that_cannot_be_kept_is_refused(fps: float, tmp_path: Path) -> No
             make()
 
 
-def test_a_frame_that_is_not_due_yet_is_no_data(tmp_path: Path) -> None:
-    for source in (
-        PhantomSource(fps=1),
-        FolderSource(write_pictures(tmp_path / "p", ["1.png", "2.png"]), fps=1),
-        VideoSource(write_video(tmp_path / "clip.avi", [0, 1]), fps=1),
-    ):
-        assert source.live
-        source.open()
-        source.grab(10.0)
-        with pytest.raises(capture.NoData):
-            source.grab(0.0)
-        source.close()
-
-
 class Clock:
     """Stands in for the module `time`: sleeping moves it on."""
 
@@ -218,6 +204,21 @@ class Clock:
     def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
         self.now += seconds
+
+
+def test_a_frame_that_is_not_due_yet_is_no_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "time", Clock())
+    for source in (
+        PhantomSource(fps=1),
+        FolderSource(write_pictures(tmp_path / "p", ["1.png", "2.png"]), fps=1),
+        VideoSource(write_video(tmp_path / "clip.avi", [0, 1]), fps=1),
+    ):
+        assert source.live
+        source.open()
+        source.grab(10.0)
+        with pytest.raises(capture.NoData):
+            source.grab(0.0)
+        source.close()
 
 
 def test_the_pace_is_kept_and_lost_time_is_not_made_up_for(monkeypatch: pytest.MonkeyPatch) -> None:

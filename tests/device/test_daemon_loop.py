@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from listening import PATIENCE_S, notify_socket, pending, read_rows, wait_for
 
 from device import capture, daemon, log
 from device.bundle import Bundle, load_bundle
@@ -16,7 +17,6 @@ from device.capture import pump
 from device.errors import UserError
 from device.notify import Notifier
 from device.runtime import Model, open_bundle
-from tests.device.listening import PATIENCE_S, notify_socket, pending, read_rows, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -33,17 +33,18 @@ def systemd(tmp_path: Path) -> Iterator[socket.socket]:
 class Scripted:
     """A source that does what the steps say: give pixels, raise a failure, or call a function (to wait, to signal).
 
-    opening: what each `open` raises, in turn; afterwards it succeeds.
+    opening: what each `open` raises, in turn, None for nothing; afterwards it succeeds.
     """
 
     description, synthetic = "scripted", None
 
-    def __init__(self, steps: list, live: bool = True, opening: list[Exception] | None = None) -> None:
+    def __init__(self, steps: list, live: bool = True, opening: list[Exception | None] | None = None) -> None:
         self.live, self._steps, self._opening = live, iter(steps), iter(opening or [])
         self.sequence, self.is_open = 0, False
 
     def open(self) -> None:
-        for failure in self._opening:
+        failure = next(self._opening, None)
+        if failure is not None:
             raise failure
         self.is_open = True
 
@@ -142,7 +143,8 @@ def test_the_watchdog_starves_while_the_source_is_stuck(
     monkeypatch.setattr(daemon, "TICK_S", 0.3)
     monkeypatch.setattr(daemon, "STOP_S", 0.05)
     released = threading.Event()
-    source = Scripted([grey(40), lambda: released.wait(PATIENCE_S), grey(40)])
+    # An absence known earlier must not feed the watchdog later.
+    source = Scripted([capture.NoData("late"), grey(40), lambda: released.wait(PATIENCE_S), grey(40)])
     notifier = Notifier({"NOTIFY_SOCKET": systemd.getsockname(), "WATCHDOG_USEC": "4000"})
     started = Started(bundle, source, notifier)
     wait_for(systemd, "READY=1")
@@ -184,6 +186,33 @@ def test_a_known_absence_is_progress_and_the_source_is_opened_again_until_it_is_
     ]
     frames = started.daemon.frames()
     assert frames["captured"] == 3 == frames["judged"] + frames["skipped"]
+
+
+def test_a_source_that_says_it_has_nothing_feeds_the_watchdog(bundle: Bundle, systemd: socket.socket) -> None:
+    notifier = Notifier({"NOTIFY_SOCKET": systemd.getsockname(), "WATCHDOG_USEC": "4000"})
+    source = Scripted([capture.NoData("nothing came"), lambda: wait_for(systemd, "WATCHDOG=1"), grey(40)], live=False)
+    judge = daemon.Daemon(bundle, open_bundle(bundle), source, notifier, say=lambda line: None)
+    judge.run()  # the source gives its frame only once the watchdog has been fed
+    assert judge.frames()["judged"] == 1
+
+
+def test_a_source_that_was_open_once_may_fail_to_open_later(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pump, "BACK_OFF_S", (0.0, 0.0))
+    opening = [None, UserError("no such folder"), UserError("no such folder"), None]
+    source = Scripted([grey(40), capture.NoSignal("off"), grey(40)], live=False, opening=opening)
+    lines: list[str] = []
+    daemon.Daemon(bundle, open_bundle(bundle), source, Notifier({}), say=lines.append).run()
+    assert [line for line in lines if line.startswith("signal: ")][1:4] == [
+        "signal: ok -> no signal: off",
+        "signal: no signal -> no device: no such folder",
+        "signal: no device -> ok",
+    ]
+
+
+def test_a_source_that_cannot_be_opened_at_the_start_is_the_users_to_mend(bundle: Bundle) -> None:
+    source = Scripted([], opening=[UserError("no such folder")])
+    with pytest.raises(UserError, match="no such folder"):
+        daemon.Daemon(bundle, open_bundle(bundle), source, Notifier({}), say=lambda line: None).run()
 
 
 def test_silence_becomes_no_data_only_after_a_while(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from listening import pending
 
 from device.notify import Notifier
-from tests.device.listening import pending
 
 
 @pytest.fixture(params=["path", "abstract"])

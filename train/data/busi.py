@@ -47,7 +47,8 @@ class DataSet:
 def read_dataset(folder: Path) -> DataSet:
     """List a BUSI folder (or the folder that holds `Dataset_BUSI_with_GT`) and fingerprint it; decodes nothing.
 
-    Raises UserError: folder or a class folder missing, a class without pictures, a mask without its picture.
+    Raises UserError: folder or a class folder missing, a class without pictures, a mask without its picture, two
+    pictures of one name (names are the keys of groups and splits).
     """
     root = Path(folder)
     if (root / OFFICIAL_FOLDER).is_dir():
@@ -58,13 +59,19 @@ def read_dataset(folder: Path) -> DataSet:
     if missing:
         raise UserError(f"{root}: the class folder {missing[0]!r} is missing; BUSI has {', '.join(CLASSES)}.")
     pictures = [picture for label in CLASSES for picture in _read_class(root / label, label)]
+    first: dict[str, Picture] = {}
+    for picture in pictures:
+        if first.setdefault(picture.name, picture) is not picture:
+            raise UserError(f"{picture.path}: {first[picture.name].path} has the same name; rename one of the two.")
     marker = root / MARKER
     try:
         described = json.loads(marker.read_text()) if marker.is_file() else {}
     except ValueError as error:
         raise UserError(f"{marker}: not readable as JSON; write the data set again.") from error
+    if not isinstance(described, dict):
+        raise UserError(f"{marker}: does not describe a data set; write the data set again.")
     name = described.get("name", "BUSI" if root.name == OFFICIAL_FOLDER else root.name)
-    return DataSet(root, name, tuple(pictures), _fingerprint(pictures), bool(described.get("synthetic", False)))
+    return DataSet(root, str(name), tuple(pictures), _fingerprint(pictures), bool(described.get("synthetic", False)))
 
 
 def _read_class(folder: Path, label: str) -> list[Picture]:
@@ -86,7 +93,7 @@ def _read_class(folder: Path, label: str) -> list[Picture]:
 
 
 def _natural(name: str) -> list:
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 
 
 def _fingerprint(pictures: Iterable[Picture]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from device.errors import UserError
-from train.data.busi import DataSet, Picture
+from train.data.busi import CLASSES, DataSet, Picture
 from train.recipe import SplitRecipe
 
 
@@ -52,15 +52,23 @@ class Split:
 def read_groups(path: Path, data: DataSet) -> dict[str, str]:
     """Group of each picture from a CSV with the columns `image` and `group_id`.
 
-    Raises UserError: file or column missing, a picture of the data set without a group, or names that are not in it.
+    Raises UserError: file or column missing, a picture of the data set without a group or with two, or names that
+    are not in it.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such groups file; check --groups.")
-    with open(path, newline="", encoding="utf-8") as stream:
-        reader = csv.DictReader(stream)
-        if not {"image", "group_id"} <= set(reader.fieldnames or ()):
-            raise UserError(f"{path}: needs the columns image and group_id; this is another kind of file.")
-        groups = {row["image"]: row["group_id"] for row in reader}
+    groups: dict[str, str] = {}
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as stream:  # spreadsheets write a byte order mark
+            reader = csv.DictReader(stream)
+            if not {"image", "group_id"} <= set(reader.fieldnames or ()):
+                raise UserError(f"{path}: needs the columns image and group_id; this is another kind of file.")
+            for row in reader:
+                name, group = row["image"], row["group_id"]
+                if not group or groups.setdefault(name, group) != group:
+                    raise UserError(f"{path}: {name!r} needs one group, in line {reader.line_num}; correct the file.")
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: not readable as CSV ({error}); give a groups file.") from error
     names = {picture.name for picture in data.pictures}
     for missing, what in ((names - set(groups), "has no group for"), (set(groups) - names, "names")):
         if missing:
@@ -85,11 +93,11 @@ def make_split(data: DataSet, recipe: SplitRecipe, groups_file: Path | None) -> 
     kept = [p for p in data.pictures if len(labels_of_group[group_of[p.name]]) == 1]
     left_out = tuple(p for p in data.pictures if len(labels_of_group[group_of[p.name]]) > 1)
     groups_per_class = Counter(label for labels in labels_of_group.values() if len(labels) == 1 for label in labels)
-    for label, count in groups_per_class.items():
-        if count < recipe.folds:
+    for label in CLASSES:
+        if groups_per_class[label] < recipe.folds:
             raise UserError(
-                f"{data.root}: {count} groups of class {label!r} are too few for {recipe.folds} folds; "
-                "add pictures or lower split.folds."
+                f"{data.root}: {groups_per_class[label]} groups of class {label!r} are too few for {recipe.folds} "
+                "folds; add pictures or lower split.folds."
             )
     folds = StratifiedGroupKFold(recipe.folds, shuffle=True, random_state=recipe.seed).split(
         kept, [p.label for p in kept], [group_of[p.name] for p in kept]
