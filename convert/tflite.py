@@ -74,12 +74,11 @@ def _int8_dynamic(tf: Any, model: Path, path: Path) -> None:
 
 def _int8_full(tf: Any, model: Path, lumas: np.ndarray, path: Path) -> None:
     """Everything in int8, ranges from `lumas` (N, H, W) uint8; takes uint8 luma, gives int8 logits."""
-    full = tf.lite.TFLiteConverter.from_saved_model(str(model))
-    full.optimizations = [tf.lite.Optimize.DEFAULT]
-    full.representative_dataset = lambda: ([luma[None, :, :, None].astype(np.float32)] for luma in lumas)
-    full.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    full.inference_input_type, full.inference_output_type = tf.uint8, tf.int8
-    path.write_bytes(full.convert())
+    from convert import ranges
+
+    samples = [luma[None, :, :, None].astype(np.float32) for luma in lumas]
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(model))
+    path.write_bytes(ranges.quantise(converter, samples, tf.uint8, tf.int8))
 
 
 if __name__ == "__main__":

@@ -153,7 +153,7 @@ if [ "$uninstall" = yes ]; then
     exit 0
 fi
 
-constraints=$checkout/constraints-device.txt
+constraints=$checkout/constraints.txt
 python=$(command -v python3 || echo python3)
 if [ "$venv" = yes ]; then
     check_machine "$python"

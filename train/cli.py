@@ -106,7 +106,7 @@ def _say(run) -> None:
     meta, val = run.meta, run.meta.validation
     print(
         f"{run.folder}: {meta.kind}, {meta.parameters:,} parameters, {meta.mebibytes:.2f} MiB, "
-        f"epoch {val['selected_epoch']:.0f} selected, validation loss {val['best_val_loss']:.3f}, "
+        f"epoch {val['selected_epoch']:.0f} selected, validation loss {val['val_loss']:.3f}, "
         f"trained in {meta.seconds:.0f} s on {meta.hardware}."
     )
 

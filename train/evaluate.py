@@ -42,6 +42,7 @@ def evaluate(model: Path, data: DataSet, part: str, groups: Path | None) -> tupl
         bundle = load_bundle(model)
         if bundle.meta.classes != CLASSES:
             raise UserError(f"{model}: classes {bundle.meta.classes}, not {CLASSES}; evaluate another bundle.")
+        _check_same_pictures(model, data, bundle.meta.training.data_fingerprint)
         split = same_split(model, data, bundle.meta.training.split, groups)
         pictures = split.part(part)
         logits = run_bundle(bundle, load_lumas(pictures, bundle.meta.preprocess))
@@ -50,12 +51,18 @@ def evaluate(model: Path, data: DataSet, part: str, groups: Path | None) -> tupl
         from train import fit, runs
 
         run = runs.load_run(model)
+        _check_same_pictures(model, data, run.meta.data_fingerprint)
         split = same_split(model, data, run.meta.split, groups)
         pictures = split.part(part)
         logits = fit.predict(run.network, load_lumas(pictures, run.meta.recipe.preprocess))
         name = f"{run.meta.recipe.name} {run.meta.kind}"
     targets = targets_of(pictures)
     return Evaluation(name, part, logits, targets, measure(logits, targets, split.groups(pictures))), split
+
+
+def _check_same_pictures(model: Path, data: DataSet, fingerprint: str) -> None:
+    if data.fingerprint != fingerprint:  # the split alone is one of names, which other pictures may bear too
+        raise UserError(f"{model}: was trained on other pictures than {data.root} holds; give the training's data set.")
 
 
 def same_split(model: Path, data: DataSet, described: dict[str, Any], groups: Path | None) -> Split:

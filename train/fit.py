@@ -11,7 +11,7 @@ from train import torchvision_shim  # noqa: F401  before lightning
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, DistributedSampler
@@ -19,8 +19,10 @@ from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
 from device.errors import UserError
+from train.checkpoints import BEST, LAST, DurableIO, Keep, sweep
 from train.data.busi import CLASSES
 from train.data.torch_data import LumaSet
+from train.metrics import accuracy, balanced_accuracy, nll
 from train.recipe import Fit
 
 Criterion = Callable[[Tensor, Tensor, Tensor], Tensor]  # (luma, logits, target) -> scalar loss
@@ -41,12 +43,13 @@ class Fitting(L.LightningModule):
             prefix="val_",
         )
 
+    # Augmentation and dropout depend on the epoch alone, so a resumed run equals one that was never killed.
     def on_train_epoch_start(self) -> None:
-        # Dropout and augmentation depend on the epoch alone, so a resumed run equals one that was never killed.
-        torch.manual_seed(self.seed * 100_003 + self.current_epoch)
         self.trainer.train_dataloader.dataset.epoch = self.current_epoch
 
-    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
+    def training_step(self, batch: tuple[Tensor, Tensor], number: int) -> Tensor:
+        if number == 0:  # not earlier: a loader draws a number when it starts, which a resumed run does at another time
+            torch.manual_seed(self.seed * 100_003 + self.current_epoch)
         luma, target = batch
         loss = self._criterion[0](luma, self.network(luma), target)
         if not torch.isfinite(loss):
@@ -86,16 +89,14 @@ def run(
     """Fit `network` in place and leave it in eval mode with the selected epoch's weights.
 
     Checkpoints (`last`, `best` by val_loss) and log/metrics.csv lie under `folder`; when `last.ckpt` is there already
-    the run goes on from it. Returns the last validation's figures and the selected epoch.
+    the run goes on from it. Returns the selected epoch and the validation figures of its weights. Raises UserError
+    when the loss becomes infinite, KeyboardInterrupt on SIGINT and SIGTERM.
     """
-    if len(train) < fit.batch:
-        raise UserError(
-            f"{len(train)} training pictures do not fill one batch of {fit.batch}; lower the recipe's batch."
-        )
     checkpoints = folder / "checkpoints"
-    keep = ModelCheckpoint(
-        checkpoints, filename="best", monitor="val_loss", save_last=True, enable_version_counter=False
-    )
+    sweep(checkpoints)
+    log = folder / "log" / "metrics.csv"
+    if log.is_file():  # Lightning's logger would delete it
+        log.rename(log.with_name(f"metrics.before-restart-{len(list(log.parent.iterdir()))}.csv"))
     trainer = L.Trainer(
         max_epochs=fit.epochs,
         accelerator="auto",
@@ -103,8 +104,9 @@ def run(
         precision=fit.precision,
         deterministic=True,
         default_root_dir=folder,
-        logger=CSVLogger(folder, name="", version="log"),
-        callbacks=[keep, TQDMProgressBar(refresh_rate=10)],
+        logger=CSVLogger(folder, name="", version="log", flush_logs_every_n_steps=1),
+        callbacks=[Keep(checkpoints), TQDMProgressBar(refresh_rate=10)],
+        plugins=[DurableIO()],
         num_sanity_val_steps=0,
         log_every_n_steps=1,
         enable_model_summary=False,
@@ -114,25 +116,31 @@ def run(
     sampler = DistributedSampler(train, num_replicas=1, rank=0, shuffle=True, seed=seed)
     loader = DataLoader(train, fit.batch, sampler=sampler, drop_last=True)  # a batch of one breaks BatchNorm
     module = Fitting(network, criterion, fit, seed)
-    last = checkpoints / "last.ckpt"
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message=".*[Cc]heckpoint directory .* exists and is not empty.*")
-        trainer.fit(
-            module,
-            loader,
-            DataLoader(val, 2 * fit.batch),
-            ckpt_path=last if last.exists() else None,
-            weights_only=True,
-        )
-    figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
-    chosen = Path(keep.best_model_path) if fit.select == "best" else last
-    state = torch.load(chosen, map_location="cpu", weights_only=True)
+    last = checkpoints / LAST
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            warnings.filterwarnings("ignore", message=".*Experiment logs directory .* exists and is not empty.*")
+            trainer.fit(
+                module,
+                loader,
+                DataLoader(val, 2 * fit.batch),
+                ckpt_path=last if last.exists() else None,
+                weights_only=True,
+            )
+    except SystemExit as stopped:  # Lightning's answer to SIGTERM, with status 0 as if all were done, and to Ctrl-C
+        raise KeyboardInterrupt from stopped
+    state = torch.load(checkpoints / BEST if fit.select == "best" else last, map_location="cpu", weights_only=True)
     network.load_state_dict(
         {k.removeprefix("network."): v for k, v in state["state_dict"].items() if k.startswith("network.")}
     )
-    network.eval()
-    return {**figures, "selected_epoch": float(state["epoch"]), "best_val_loss": float(keep.best_model_score)}
+    logits = predict(network, val.lumas)
+    return {
+        "selected_epoch": float(state["epoch"]),
+        "val_loss": nll(logits, val.targets),
+        "val_accuracy": accuracy(logits, val.targets),
+        "val_balanced_accuracy": balanced_accuracy(logits, val.targets),
+    }
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from device import __version__, files, schema
@@ -81,32 +81,37 @@ def hardware() -> str:
     return f"{cpu}, {torch.get_num_threads()} threads"
 
 
-def begin(folder: Path, identity: dict[str, Any]) -> bool:
-    """Claim `folder` for the run that `identity` describes. True: finished already; False: start, or go on.
+def finished(folder: Path, identity: dict[str, Any]) -> bool:
+    """Whether `folder` holds the run that `identity` describes, finished. False: start it, or go on. Writes nothing.
 
     Raises UserError when the folder holds another run, so that two runs are never mixed.
     """
     started = folder / STARTED
-    identity = json.loads(json.dumps(identity))
     if started.is_file():
-        if json.loads(started.read_text()) != identity:
+        if json.loads(started.read_text()) != json.loads(json.dumps(identity)):
             raise UserError(
                 f"{folder}: holds a run with other data, recipe or teacher; choose another --out or remove the folder."
             )
-    elif folder.exists() and any(folder.iterdir()):
+        return (folder / META).is_file()
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: is no folder; choose another --out.")
+    # What a kill in the middle of claim() leaves does not count.
+    if folder.exists() and any(not path.name.startswith(f".{STARTED}.") for path in folder.iterdir()):
         raise UserError(f"{folder}: is not empty and holds no run of this kind; choose another --out.")
-    else:
-        files.write_json(started, identity)
-    return (folder / META).is_file()
+    return False
+
+
+def claim(folder: Path, identity: dict[str, Any]) -> None:
+    """Make `folder` this run's, once all its inputs have proved usable: a mended mistake must find it free."""
+    if not (folder / STARTED).is_file():
+        files.write_json(folder / STARTED, identity)
 
 
 def finish(folder: Path, network: nn.Module, meta: dict[str, Any]) -> Run:
     """Write weights and meta.json (last, so that its presence means done) and load the run back."""
-    folder.mkdir(parents=True, exist_ok=True)
-    aside = folder / f".{WEIGHTS}"
-    save_file({k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}, aside)
-    aside.chmod(0o644)  # save_file makes 0600
-    aside.replace(folder / WEIGHTS)
+    files.write_bytes(
+        folder / WEIGHTS, save({k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()})
+    )
     full = RunMeta(**meta, weights_sha256=files.sha256_file(folder / WEIGHTS))
     files.write_json(folder / META, schema.dump(full))
     return load_run(folder)
@@ -142,7 +147,8 @@ def load_run(folder: Path, kind: str | None = None) -> Run:
     try:
         network.load_state_dict(load_file(weights))
     except (RuntimeError, SafetensorError) as error:
-        raise UserError(f"{weights}: does not fit the recipe in {META} ({str(error)[:160]}); train again.") from error
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(f"{weights}: does not fit the recipe in {META} ({reason}); train again.") from error
     return Run(folder, meta, network.eval())
 
 

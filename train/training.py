@@ -39,16 +39,17 @@ def distill(
 ) -> runs.Run:
     """Train the student; the frozen teacher sees the same augmented picture. Without teacher: labels alone.
 
-    Raises UserError when the teacher was trained on another split of the same data: it would know test pictures.
+    Raises UserError when the teacher was trained on another split or other data: it may know test pictures.
     """
     split = make_split(data, recipe.split, groups)
     if teacher is not None:
-        _check_same_split(teacher, split, recipe)
+        _check_teacher(teacher, data, split, recipe)
     return _train("student", data, recipe, split, weights_dir, out, recipe.student.fit, teacher)
 
 
-def _check_same_split(teacher: runs.Run, split: Split, recipe: Recipe) -> None:
-    if teacher.meta.split["fingerprint"] != split.fingerprint:
+def _check_teacher(teacher: runs.Run, data: DataSet, split: Split, recipe: Recipe) -> None:
+    # A split is one of names; other pictures may bear the same names.
+    if (teacher.meta.split["fingerprint"], teacher.meta.data_fingerprint) != (split.fingerprint, data.fingerprint):
         raise UserError(
             f"{teacher.folder}: this teacher was trained on another split or data set, so it may know the test "
             "pictures; train a teacher on this split."
@@ -74,15 +75,18 @@ def _train(
         "split": split.fingerprint,
         "teacher": teacher.meta.weights_sha256 if teacher else None,
     }
-    if runs.begin(out, identity):
+    if runs.finished(out, identity):
         print(f"{out}: finished already; nothing to do.")
         return runs.load_run(out, kind)
+    if len(split.train) < how.batch:
+        raise UserError(
+            f"{len(split.train)} training pictures do not fill one batch of {how.batch}; lower the recipe's batch."
+        )
+    # The test part too: a broken picture found after the training could only be mended into another data set.
+    train_lumas, val_lumas, _ = (load_lumas(split.part(part), recipe.preprocess) for part in ("train", "val", "test"))
     L.seed_everything(recipe.seed, workers=True, verbose=False)
     network = runs.make_network(kind, recipe, weights_dir)
-    train_lumas, val_lumas = (
-        load_lumas(split.train, recipe.preprocess),
-        load_lumas(split.val, recipe.preprocess),
-    )
+    runs.claim(out, identity)
     train_targets, val_targets = targets_of(split.train), targets_of(split.val)
     weights = fit.class_weights(train_targets, how)
     criterion = _labels_only(weights) if teacher is None else _with_teacher(teacher.network, recipe, weights)

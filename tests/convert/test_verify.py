@@ -50,4 +50,7 @@ def test_a_value_that_is_no_number_is_refused() -> None:
     found = REFERENCE.copy()
     found[0, 2] = np.nan
     for variant in ("float32", "float16", "int8-dynamic", "int8-full"):
-        assert any("finite" in reason for reason in gate(variant, compare(REFERENCE, found, list("abcd"), CLASSES), ConvertRecipe()))
+        assert any(
+            "finite" in reason
+            for reason in gate(variant, compare(REFERENCE, found, list("abcd"), CLASSES), ConvertRecipe())
+        )

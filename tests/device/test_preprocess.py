@@ -238,6 +238,17 @@ def test_what_does_not_decode_is_refused(tmp_path: Path, content: bytes) -> None
     assert str(caught.value) == f"{path}: this picture does not decode; replace or remove it."
 
 
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tif"])
+def test_half_a_picture_is_refused_and_not_filled_up(tmp_path: Path, suffix: str) -> None:
+    whole = cv2.imencode(suffix, _picture(200, 300))[1].tobytes()
+    for kept in (0.5, 0.9, 0.99):
+        (tmp_path / "x").write_bytes(whole[: int(kept * len(whole))])
+        with pytest.raises(UserError, match="does not decode"):
+            read_picture(tmp_path / "x")
+    (tmp_path / "x").write_bytes(whole)
+    assert read_picture(tmp_path / "x").shape == (200, 300)
+
+
 def test_missing_and_unreadable_pictures(tmp_path: Path) -> None:
     for path in (tmp_path / "missing.png", tmp_path):
         with pytest.raises(UserError) as caught:

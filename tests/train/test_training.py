@@ -104,7 +104,12 @@ def test_the_validation_figures_are_those_of_the_shipped_weights(student: Path, 
     targets = targets_of(split.val)
     figures = run.meta.validation
     assert figures["val_loss"] == pytest.approx(nll(logits, targets), abs=1e-4)
-    assert figures["best_val_loss"] == pytest.approx(figures["val_loss"], abs=1e-4)
+    state = torch.load(student / "checkpoints" / "best.ckpt", weights_only=True)
+    assert figures["selected_epoch"] == state["epoch"]
+    log = np.genfromtxt(student / "log" / "metrics.csv", delimiter=",", names=True)
+    epochs, losses = log["epoch"][~np.isnan(log["val_loss"])], log["val_loss"][~np.isnan(log["val_loss"])]
+    assert figures["selected_epoch"] == epochs[losses.argmin()]
+    assert figures["val_loss"] == pytest.approx(losses.min(), abs=1e-4)
     assert figures["val_accuracy"] == pytest.approx(accuracy_score(targets, logits.argmax(1)), abs=1e-6)
     wanted = balanced_accuracy_score(targets, logits.argmax(1))
     assert figures["val_balanced_accuracy"] == pytest.approx(wanted, abs=1e-6)
@@ -275,7 +280,7 @@ def _stop_when(command: list[str], seen: Callable[[], bool], how: signal.Signals
 
 def test_a_killed_training_goes_on_to_the_same_weights(phantoms: Path, tmp_path: Path) -> None:
     # The teacher, because it has dropout: its draws must not depend on where the process was killed.
-    recipe = write_tiny_recipe(tmp_path / "tiny.toml", ("epochs = 3", "epochs = 6"))
+    recipe = write_tiny_recipe(tmp_path / "tiny.toml", ("epochs = 3", "epochs = 16"))
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     subprocess.run(_command(phantoms, recipe, whole), env=environment, check=True, capture_output=True)
@@ -286,7 +291,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(phantoms: Path, tmp_path:
     assert (cut / "started.json").is_file()
     assert not (cut / "meta.json").exists()
     reached = _epoch_of(last)
-    assert 1 <= reached < 5
+    assert 1 <= reached < 15
 
     status, said = _stop_when(_command(phantoms, recipe, cut), lambda: _epoch_of(last) > reached, signal.SIGTERM)
     assert status == 130, said
@@ -296,6 +301,11 @@ def test_a_killed_training_goes_on_to_the_same_weights(phantoms: Path, tmp_path:
     done = subprocess.run(_command(phantoms, recipe, cut), env=environment, check=True, capture_output=True, text=True)
     assert "Epoch 0" not in done.stdout + done.stderr, "it must go on, not begin anew"
     assert weights_hash(cut) == weights_hash(whole)
+    assert "will be deleted" not in done.stdout + done.stderr
+    logs = [pd for pd in (cut / "log").glob("metrics*.csv")]
+    rows = {float(line.split(",")[0]) for log in logs for line in log.read_text().splitlines()[1:]}
+    assert len(logs) == 3
+    assert rows == set(range(16)), "the learning curve of before the kill is kept"
     mine, theirs = (json.loads((run / "meta.json").read_text())["validation"] for run in (cut, whole))
     assert mine == theirs
 
