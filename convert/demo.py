@@ -13,7 +13,7 @@ from device import RESEARCH_NOTICE, files
 from device.errors import UserError
 
 MARKER = "demo.json"
-PER_CLASS = 200
+PER_CLASS = 250
 
 
 def steps(out: Path, seconds: int) -> list[tuple[str, list[str]]]:

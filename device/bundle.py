@@ -153,6 +153,7 @@ class Bundle:
 
     @property
     def model_path(self) -> Path:
+        """The TFLite file."""
         return self.folder / MODEL_FILE
 
 

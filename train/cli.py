@@ -120,9 +120,8 @@ def _evaluate(args: argparse.Namespace) -> int:
     data = read_dataset(args.data)
     report = {"notice": RESEARCH_NOTICE, "data": data.name, "synthetic": data.synthetic, "models": {}}
     print(f"{RESEARCH_NOTICE} {'SYNTHETIC phantoms. ' if data.synthetic else ''}Percent [95 % interval over groups]\n")
-    print(
-        "| model | part | pictures | accuracy | balanced accuracy | AUC benign vs malignant |\n|---|---|---|---|---|---|"
-    )
+    print("| model | part | pictures | accuracy | balanced accuracy | AUC benign vs malignant |")
+    print("|---|---|---|---|---|---|")
     for path in args.model:
         done, split = evaluate(path, data, args.part, args.groups)
         cells = [percent(done.metrics[name]) for name in ("accuracy", "balanced_accuracy", "auc_benign_malignant")]

@@ -133,6 +133,16 @@ def test_what_the_user_can_mend_is_one_line_and_status_2(bundle_dir: Path, tmp_p
     assert done.stderr.count("\n") == 1
 
 
+def test_show_opens_the_model_as_the_daemon_would(bundle_dir: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(bundle_dir / "int8-full", tmp_path / "bundle"))
+    data = json.loads((folder / META_FILE).read_text())
+    data["output"]["scale"] *= 2
+    (folder / META_FILE).write_text(json.dumps(data))
+    done = _busi_kd("device", "show", folder)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "model.tflite: its output tensor is Tensor(" in done.stderr
+
+
 def test_a_refusal_has_status_3(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     from device.errors import Refused
 

@@ -101,6 +101,25 @@ def test_two_threads_give_the_bytes_of_one(bundle_dir: Path) -> None:
         assert one.logits(picture).tobytes() == two.logits(picture).tobytes()
 
 
+COUNT_THREADS = """
+import os, sys
+import numpy as np
+from device.runtime import Model
+counts = []
+for threads in (1, 3):
+    before = len(os.listdir("/proc/self/task"))
+    model = Model(sys.argv[1], threads)
+    model.logits(np.zeros(model.input.shape[1:3], np.uint8))
+    counts.append(len(os.listdir("/proc/self/task")) - before)
+print(*counts)
+"""
+
+
+def test_the_interpreter_gets_the_threads_that_were_asked_for(bundle_dir: Path) -> None:
+    # The calling thread works too, hence one less than asked for.
+    assert _in_a_child(COUNT_THREADS, bundle_dir / "int8-full" / MODEL_FILE) == ["0 2"]
+
+
 @pytest.mark.parametrize("variant", ["float32", "int8-full"])
 @pytest.mark.parametrize(
     "luma",
@@ -127,7 +146,10 @@ def test_threads_are_at_least_one(bundle_dir: Path, threads: int) -> None:
 
 
 def _tflite(function: Callable, *shapes: tuple, dtype: str = "float32", int8: str | None = None, top: float = 255.0):
-    """A real TFLite file of `function`; int8: quantised with this input type, calibrated on 0..top."""
+    """A real TFLite file of `function`; int8: quantised with this input type, calibrated on 0..top.
+
+    Without `int8`, operations that TFLite itself lacks are written as TensorFlow's.
+    """
     import tensorflow as tf
 
     specs = [tf.TensorSpec(shape, dtype) for shape in shapes]
@@ -139,6 +161,8 @@ def _tflite(function: Callable, *shapes: tuple, dtype: str = "float32", int8: st
         converter.representative_dataset = lambda: (
             [picture * np.float32(top / 255.0) for picture in one] for one in _calibration()
         )
+    else:
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
     return converter.convert()
 
 
@@ -172,6 +196,12 @@ def _whole_numbers(x: Any) -> Any:
     import tensorflow as tf
 
     return _mean(tf.cast(x, tf.float32))
+
+
+def _inverse(x: Any) -> Any:
+    import tensorflow as tf
+
+    return _mean(tf.reshape(tf.linalg.inv(tf.reshape(x, (8, 8))), (1, 8, 8, 1)))
 
 
 @pytest.mark.filterwarnings("ignore:Statistics for quantized inputs")
@@ -257,6 +287,14 @@ def test_files_that_are_no_models_are_refused_and_do_not_crash(bundle_dir: Path,
         assert " cannot open this model (" in line
     for path, line in zip((tmp_path / "missing.tflite", tmp_path), said[-2:]):
         assert line == f"{path}: no such model file; give a .tflite file or a bundle folder."
+
+
+def test_an_operation_that_the_device_lacks_is_refused(tmp_path: Path) -> None:
+    # In a child, because LiteRT borrows the operations of a tensorflow that is loaded in the same process.
+    (tmp_path / "x.tflite").write_bytes(_tflite(_inverse, (1, 8, 8, 1)))
+    (said,) = _in_a_child(OPEN_MODELS, tmp_path / "x.tflite")
+    assert said.startswith(f"{tmp_path}/x.tflite: ai-edge-litert ")
+    assert "cannot open this model (Select TensorFlow op(s)" in said
 
 
 OPEN_DAMAGED_BUNDLES = """

@@ -108,7 +108,7 @@ def test_rounding_asks_for_no_picture_too_many() -> None:
 
 
 def test_without_malignant_or_without_other_pictures() -> None:
-    logits, targets = _sampled(1.0, n=20)
+    logits, _ = _sampled(1.0, n=20)
     with pytest.raises(UserError, match="malignant"):
         _point(logits, np.zeros(20, int), 0.95)
     with pytest.raises(UserError, match="malignant"):
@@ -138,3 +138,11 @@ def test_the_abstention_limit_by_hand() -> None:
     assert found.coverage == pytest.approx(9 / 11)
     everything = abstain_limit(logits, 1.0, 1.0, "val")
     assert (everything.min_confidence, everything.coverage) == (pytest.approx(0.4), 1.0)
+
+
+def test_rounding_keeps_no_picture_too_many() -> None:
+    # (1 - 0.9) * 10 is 0.9999999999999998 in floating point; one of ten may fall all the same.
+    p = np.linspace(0.40, 0.85, 10)
+    logits = np.log(np.stack([p, (1 - p) / 2, (1 - p) / 2], axis=1))
+    for kept in range(1, 11):
+        assert abstain_limit(logits, 1.0, kept / 10, "val").coverage == kept / 10

@@ -60,7 +60,8 @@ def assert_sound(data: DataSet, split: Split, folds: int) -> None:
 def _grouped_data(draw: st.DrawFn) -> tuple[DataSet, list[tuple[str, str]], int]:
     """A data set, the rows of its groups file in any order, and a number of folds that it can fill."""
     folds = draw(st.integers(3, 6))
-    groups = [[label] * size for label in CLASSES for size in draw(st.lists(st.integers(1, 4), min_size=folds, max_size=9))]
+    sizes = st.lists(st.integers(1, 4), min_size=folds, max_size=9)
+    groups = [[label] * size for label in CLASSES for size in draw(sizes)]
     groups += draw(st.lists(st.lists(st.sampled_from(CLASSES), min_size=2, max_size=4), max_size=3))
     data = data_set([label for group in groups for label in group])
     waiting = {label: [p.name for p in data.pictures if p.label == label] for label in CLASSES}
@@ -117,7 +118,8 @@ def test_describe_gives_what_makes_the_split_again() -> None:
     described = split.describe()
     assert described["pictures"] == {"train": 18, "val": 6, "test": 6}
     assert (described["left_out"], described["groups"]) == (0, "one per picture")
-    again = make_split(data, SplitRecipe(**{k: described[k] for k in ("protocol", "folds", "test_fold", "val_fold", "seed")}), None)
+    names = ("protocol", "folds", "test_fold", "val_fold", "seed")
+    again = make_split(data, SplitRecipe(**{name: described[name] for name in names}), None)
     assert again.fingerprint == described["fingerprint"]
 
 

@@ -2,12 +2,6 @@
 
 import dataclasses
 import json
-import os
-import shutil
-import signal
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +10,9 @@ import torch
 from safetensors.torch import load_file
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 from tiny_recipe import write_tiny_recipe
+from train_commands import refused, weights_hash
 
-from device import RESEARCH_NOTICE, schema
+from device import schema
 from device.files import sha256_file
 from device.main import main
 from train.data.busi import CLASSES, load_lumas, read_dataset
@@ -31,40 +26,6 @@ from train.runs import RunMeta, load_run, make_network
 from train.training import distill
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def recipe(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_tiny_recipe(tmp_path_factory.mktemp("recipe") / "tiny.toml")
-
-
-@pytest.fixture(scope="module")
-def teacher(phantoms: Path, recipe: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("runs") / "teacher"
-    assert main(["train", "teacher", str(phantoms), "--recipe", recipe, "--out", str(out)]) == 0
-    return out
-
-
-@pytest.fixture(scope="module")
-def student(phantoms: Path, recipe: str, teacher: Path) -> Path:
-    out = teacher.parent / "student"
-    arguments = ["train", "distill", phantoms, "--recipe", recipe, "--teacher", teacher, "--out", out]
-    assert main([str(a) for a in arguments]) == 0
-    return out
-
-
-def weights_hash(run: Path) -> str:
-    return json.loads((run / "meta.json").read_text())["weights_sha256"]
-
-
-def refused(capsys: pytest.CaptureFixture[str], arguments: list, *parts: str) -> None:
-    """The command ends with status 2 and one sentence that holds `parts`."""
-    capsys.readouterr()
-    assert main([str(a) for a in arguments]) == 2
-    said = capsys.readouterr().err.strip()
-    assert len(said.splitlines()) == 1
-    for part in parts:
-        assert part in said
 
 
 def test_meta_is_whole(teacher: Path, student: Path, phantoms: Path, recipe: str) -> None:
@@ -222,7 +183,7 @@ def test_the_teacher_is_frozen_and_not_in_the_students_checkpoint(
         assert all(key.startswith("metrics.") for key in others)
         (group,) = checkpoint["optimizer_states"][0]["param_groups"]
         assert len(group["params"]) == len(list(done.network.parameters()))
-    # 43 or 44 training pictures in batches of 8: 5 a full epoch; the teacher saw augmented pictures, other ones each time.
+    # The teacher saw what the student saw: augmented pictures, other ones each time, and whole batches of 8 only.
     split = make_split(data, load_recipe(recipe).split, None)
     assert len(seen) == 3 * (len(split.train) // 8)
     assert all(batch.shape == (8, 1, 64, 64) for batch in seen)
@@ -251,172 +212,3 @@ def test_the_optimiser_is_the_recipes(teacher: Path, student: Path) -> None:
         assert group["betas"] == (0.9, 0.999)
         assert group["decoupled_weight_decay"], "AdamW, not Adam"
         assert group["lr"] == pytest.approx(schedule_end, abs=1e-9), "cosine ends at zero, constant stays"
-
-
-def _command(phantoms: Path, recipe: str, out: Path) -> list[str]:
-    return [sys.executable, "-m", "device.main", "train", "teacher", str(phantoms), "--recipe", recipe, "--out", str(out)]
-
-
-def _epoch_of(checkpoint: Path) -> int:
-    return torch.load(checkpoint, weights_only=True)["epoch"] if checkpoint.is_file() else -1
-
-
-def _stop_when(command: list[str], seen: Callable[[], bool], how: signal.Signals) -> tuple[int, str]:
-    """Start a command, send it a signal once `seen` holds; returns its exit status and what it said."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
-    ) as process:
-        while not seen():
-            try:
-                said, _ = process.communicate(timeout=0.05)
-            except subprocess.TimeoutExpired:
-                continue
-            raise AssertionError(f"it ended before it could be stopped: {said}")
-        process.send_signal(how)
-        said, _ = process.communicate()
-        return process.returncode, said
-
-
-def test_a_killed_training_goes_on_to_the_same_weights(phantoms: Path, tmp_path: Path) -> None:
-    # The teacher, because it has dropout: its draws must not depend on where the process was killed.
-    recipe = write_tiny_recipe(tmp_path / "tiny.toml", ("epochs = 3", "epochs = 16"))
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    subprocess.run(_command(phantoms, recipe, whole), env=environment, check=True, capture_output=True)
-    last = cut / "checkpoints" / "last.ckpt"
-
-    status, _ = _stop_when(_command(phantoms, recipe, cut), lambda: _epoch_of(last) >= 1, signal.SIGKILL)
-    assert status == -signal.SIGKILL
-    assert (cut / "started.json").is_file()
-    assert not (cut / "meta.json").exists()
-    reached = _epoch_of(last)
-    assert 1 <= reached < 15
-
-    status, said = _stop_when(_command(phantoms, recipe, cut), lambda: _epoch_of(last) > reached, signal.SIGTERM)
-    assert status == 130, said
-    assert "busi-kd: interrupted" in said
-    assert not (cut / "meta.json").exists()
-
-    done = subprocess.run(_command(phantoms, recipe, cut), env=environment, check=True, capture_output=True, text=True)
-    assert "Epoch 0" not in done.stdout + done.stderr, "it must go on, not begin anew"
-    assert weights_hash(cut) == weights_hash(whole)
-    assert "will be deleted" not in done.stdout + done.stderr
-    logs = [pd for pd in (cut / "log").glob("metrics*.csv")]
-    rows = {float(line.split(",")[0]) for log in logs for line in log.read_text().splitlines()[1:]}
-    assert len(logs) == 3
-    assert rows == set(range(16)), "the learning curve of before the kill is kept"
-    mine, theirs = (json.loads((run / "meta.json").read_text())["validation"] for run in (cut, whole))
-    assert mine == theirs
-
-
-def test_killed_after_the_last_epoch_it_only_finishes(
-    teacher: Path, phantoms: Path, recipe: str, tmp_path: Path
-) -> None:
-    cut = tmp_path / "cut"
-    shutil.copytree(teacher, cut)
-    before = json.loads((cut / "meta.json").read_text())
-    for name in ("meta.json", "model.safetensors"):
-        (cut / name).unlink()
-    # The checkpoint remembers where it lay; a moved folder must work too.
-    shutil.move(cut, tmp_path / "moved")
-    assert main(["train", "teacher", str(phantoms), "--recipe", recipe, "--out", str(tmp_path / "moved")]) == 0
-    after = json.loads((tmp_path / "moved" / "meta.json").read_text())
-    assert after["weights_sha256"] == before["weights_sha256"]
-    assert after["validation"] == before["validation"]
-    assert after["temperature"] == before["temperature"]
-
-
-def test_evaluate_prints_and_writes_the_figures(
-    teacher: Path, student: Path, phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    target = tmp_path / "new" / "figures.json"
-    arguments = ["train", "evaluate", teacher, student, "--data", phantoms, "--json", target]
-    capsys.readouterr()
-    assert main([str(a) for a in arguments]) == 0
-    said = capsys.readouterr().out
-    assert RESEARCH_NOTICE in said
-    assert "SYNTHETIC" in said
-    report = json.loads(target.read_text())
-    assert report["notice"] == RESEARCH_NOTICE
-    assert report["synthetic"] is True
-    assert set(report["models"]) == {str(teacher), str(student)}
-
-    run = load_run(student)
-    split = make_split(read_dataset(phantoms), run.meta.recipe.split, None)
-    targets = targets_of(split.test)
-    chosen = predict(run.network, load_lumas(split.test, run.meta.recipe.preprocess)).argmax(axis=1)
-    found = report["models"][str(student)]
-    assert (found["name"], found["part"], found["pictures"]) == ("tiny student", "test", len(split.test))
-    assert found["split"] == split.describe()
-    assert found["metrics"]["accuracy"]["value"] == pytest.approx(accuracy_score(targets, chosen), abs=1e-6)
-    for name in ("accuracy", "balanced_accuracy", "auc_benign_malignant"):
-        figure = found["metrics"][name]
-        assert 0 <= figure["low"] <= figure["value"] <= figure["high"] <= 1
-    row = next(line for line in said.splitlines() if "tiny student" in line)
-    assert f"{100 * found['metrics']['accuracy']['value']:.1f} [" in row
-
-    assert main(["train", "evaluate", str(student), "--data", str(phantoms), "--part", "val"]) == 0
-    assert f"| tiny student | val | {len(split.val)} |" in capsys.readouterr().out
-
-
-def test_evaluate_refuses_another_data_set(
-    student: Path, phantoms: Path, bundle_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    report = tmp_path / "figures.json"
-    # The same names with other pictures, more pictures, and other groups.
-    write_phantoms(tmp_path / "twin", per_class=24, seed=8, size=(96, 128))
-    write_phantoms(tmp_path / "more", per_class=25, seed=7, size=(96, 128))
-    for data in ("twin", "more"):
-        arguments = ["train", "evaluate", student, "--data", tmp_path / data, "--json", report]
-        refused(capsys, arguments, str(student), str(tmp_path / data))
-    groups = tmp_path / "groups.csv"
-    names = [picture.name for picture in read_dataset(phantoms).pictures]
-    groups.write_text("image,group_id\n" + "".join(f"{name},{n // 2}\n" for n, name in enumerate(names)))
-    refused(capsys, ["train", "evaluate", student, "--data", phantoms, "--groups", groups], "--groups")
-    bundle = bundle_dir / "float32"
-    refused(capsys, ["train", "evaluate", bundle, "--data", phantoms], str(bundle))
-    refused(capsys, ["train", "evaluate", tmp_path / "none", "--data", phantoms], str(tmp_path / "none"))
-    assert not report.exists()
-
-
-def test_altered_or_missing_weights_do_not_load(
-    student: Path, phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    copy = tmp_path / "copy"
-    shutil.copytree(student, copy)
-    evaluate = ["train", "evaluate", copy, "--data", phantoms]
-    weights = copy / "model.safetensors"
-    whole = weights.read_bytes()
-    weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    refused(capsys, evaluate, str(weights), "altered")
-    weights.write_bytes(whole[: len(whole) // 2])
-    refused(capsys, evaluate, str(weights), "altered")
-    weights.unlink()
-    refused(capsys, evaluate, str(weights), "missing")
-    weights.write_bytes(whole)
-    assert main([str(a) for a in evaluate]) == 0
-
-
-def test_an_altered_meta_does_not_load(
-    student: Path, phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    copy = tmp_path / "copy"
-    shutil.copytree(student, copy)
-    evaluate = ["train", "evaluate", copy, "--data", phantoms]
-    path = copy / "meta.json"
-    text = path.read_text()
-    meta = json.loads(text)
-    for changed, part in (
-        (text[:-20], "JSON"),
-        (json.dumps({**meta, "sead": 1}), "'sead' (did you mean 'seconds'?)"),
-        (json.dumps({k: v for k, v in meta.items() if k != "split"}), "'split' is missing"),
-        (json.dumps({**meta, "classes": ["malignant", "benign", "normal"]}), "classes"),
-        (text.replace("mobilenetv3_small_050", "test_resnet"), "does not fit"),
-    ):
-        path.write_text(changed)
-        refused(capsys, evaluate, str(copy), part)
-    path.unlink()
-    refused(capsys, evaluate, str(copy), "run the same command again")
-    (copy / "started.json").unlink()
-    refused(capsys, evaluate, str(copy), "finished training")

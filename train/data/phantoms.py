@@ -14,12 +14,14 @@ from train.data.busi import CLASSES, MARKER, write_picture
 def write_phantoms(folder: Path, per_class: int, seed: int, size: tuple[int, int] = (384, 512)) -> None:
     """Write `per_class` phantoms of each class with masks under `folder`, which must not exist yet.
 
-    size: (height, width) in pixels. The folder appears only when it is complete. Raises UserError when it exists
-    or `per_class` is not positive.
+    size: (height, width) in pixels. The folder appears only when it is complete. Raises UserError when it exists,
+    `per_class` is not positive or `seed` is negative.
     """
     folder = Path(folder)
     if per_class < 1:
         raise UserError(f"--per-class must be 1 or more, not {per_class}.")
+    if seed < 0:
+        raise UserError(f"--seed must be 0 or more, not {seed}.")
     if folder.exists():
         raise UserError(f"{folder}: is there already; choose another folder or remove it.")
     folder.parent.mkdir(parents=True, exist_ok=True)

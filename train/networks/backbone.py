@@ -41,32 +41,51 @@ def build(recipe: NetworkRecipe, size: tuple[int, int], weights_dir: Path | None
     if recipe.name in OWN_TRUNKS:
         if classes:
             raise UserError(f"{recipe.name!r} is a trunk without classifier and cannot be the student; choose another.")
-        net, classifier = OWN_TRUNKS[recipe.name](), ""
+        net, classifier = OWN_TRUNKS[recipe.name](), ()
     else:
         net = _create_timm(recipe, size, classes)
-        classifier = net.pretrained_cfg.get("classifier") or ""
+        classifier = net.pretrained_cfg.get("classifier") or ()  # one name, or several of a distilled network
     if recipe.weights not in ("random", "pretrained"):
-        _load_file(net, recipe, weights_dir, classifier)
-    return Luma(net, recipe.mean, recipe.std)
+        _load_file(net, recipe, weights_dir, (classifier,) if isinstance(classifier, str) else classifier)
+    luma = Luma(net, recipe.mean, recipe.std)
+    try:
+        feature_count(luma, size)
+    except (AssertionError, RuntimeError) as error:  # what timm's networks raise on a size they cannot divide
+        raise UserError(
+            f"the network {recipe.name!r} does not take {size[0]} x {size[1]} pixels ({_short(error)}); "
+            "change the recipe's preprocess."
+        ) from error
+    return luma
 
 
 def _create_timm(recipe: NetworkRecipe, size: tuple[int, int], classes: int) -> nn.Module:
     if not timm.is_model(recipe.name.split(".")[0]):
         raise UserError(f"timm has no network {recipe.name!r}{nearest(recipe.name, timm.list_models())}.")
     options = {}
-    config = timm.get_pretrained_cfg(recipe.name)
-    if config is not None and config.fixed_input_size and tuple(config.input_size[1:]) != size:
-        options["img_size"] = size  # transformers have a position embedding of fixed size
     try:
+        config = timm.get_pretrained_cfg(recipe.name)
+        if config is not None and config.fixed_input_size and tuple(config.input_size[1:]) != size:
+            options["img_size"] = size  # transformers have a position embedding of fixed size
         return timm.create_model(recipe.name, pretrained=recipe.weights == "pretrained", num_classes=classes, **options)
     except (OSError, RuntimeError) as error:  # what timm and the hub raise without network or weights
         raise UserError(
-            f"the network {recipe.name!r} with {recipe.weights} weights could not be made ({str(error)[:160]}); "
+            f"the network {recipe.name!r} with {recipe.weights} weights could not be made ({_short(error)}); "
             "when offline, name a .safetensors file in the recipe and give --weights-dir."
         ) from error
 
 
-def _load_file(net: nn.Module, recipe: NetworkRecipe, weights_dir: Path | None, classifier: str) -> None:
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:160]
+
+
+def _begin_classifier(layer: nn.Module) -> None:
+    """Small first weights. timm's MobileNets draw them from +-1/sqrt(classes), which for three classes and a thousand
+    features gives logits of +-10 and a first epoch that destroys pretrained features."""
+    nn.init.normal_(layer.weight, std=0.01)
+    nn.init.zeros_(layer.bias)
+
+
+def _load_file(net: nn.Module, recipe: NetworkRecipe, weights_dir: Path | None, classifiers: tuple[str, ...]) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -83,9 +102,9 @@ def _load_file(net: nn.Module, recipe: NetworkRecipe, weights_dir: Path | None, 
         raise UserError(f"{path}: not a readable .safetensors file ({error}); download it again.") from error
     own = net.state_dict()
     # The classifier of another task is never wanted; everything else must fit exactly.
-    skip = f"{classifier}." if classifier else None
-    state = {k: v.to(own[k].dtype) if k in own else v for k, v in state.items() if not (skip and k.startswith(skip))}
-    wanted = {k for k in own if not (skip and k.startswith(skip))}
+    skip = tuple(f"{name}." for name in classifiers)
+    state = {k: v.to(own[k].dtype) if k in own else v for k, v in state.items() if not k.startswith(skip)}
+    wanted = {k for k in own if not k.startswith(skip)}
     unlike = sorted((wanted ^ set(state)) | {k for k in wanted & set(state) if own[k].shape != state[k].shape})
     # Counters of BatchNorm are not needed and some files leave them out.
     unlike = [k for k in unlike if not k.endswith("num_batches_tracked")]
