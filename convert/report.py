@@ -35,7 +35,7 @@ def markdown(run: Run, results: list, val: int, test: int) -> str:
         f"{RESEARCH_NOTICE} Data: {kind}. Parity: against PyTorch on {val + test} held-out pictures. "
         f"Metrics: {test} test pictures, percent [95 % interval over groups].",
         "",
-        "| file | kB | max logit difference | same top class | accuracy | balanced accuracy | AUC benign vs malignant |",
+        "| file | kB | largest logit difference | agree | accuracy | balanced accuracy | AUC benign vs malignant |",
         "|---|---|---|---|---|---|---|",
     ]
     for row in results:

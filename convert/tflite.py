@@ -1,7 +1,10 @@
 """ONNX -> TFLite float32, float16, int8-dynamic, int8-full, in a process of its own.
 
 TensorFlow beside torch in one process costs memory and prints pages of notes; the child's output goes to a log file
-and its last lines are shown only when it fails. Run as `python -m convert.tflite ONNX CALIBRATION.npy FOLDER VARIANT...`.
+and its last line is shown only when it fails. It also lends the interpreter operators that the Pi does not have, so the
+parent, which verifies the files, must be free of it.
+
+Run as `python -m convert.tflite ONNX CALIBRATION.npy FOLDER VARIANT...`.
 """
 
 import os

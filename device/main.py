@@ -11,6 +11,7 @@ GROUPS = {
     "train": ("train.cli", "data, teacher, student by distillation, evaluation          (host)"),
     "convert": ("convert.cli", "student -> ONNX -> TFLite -> verified model bundle           (host)"),
     "device": ("device.cli", "daemon, benchmark and bundle tools                           (Pi and host)"),
+    "all": ("convert.whole", "the whole path once, from a data folder to the daemon          (host)"),
     "demo": ("convert.demo", "the whole path once, on synthetic phantoms                   (host)"),
 }
 

@@ -23,6 +23,13 @@ def main(arguments: list[str]) -> int:
     command.add_argument("--size", type=_size, default=(384, 512), metavar="HxW", help="pixels (default 384x512)")
     command.set_defaults(run=_phantoms)
 
+    command = commands.add_parser("part", help="copy one part of a recipe's split, to replay it on the device")
+    _data_arguments(command)
+    command.add_argument("--part", choices=("train", "val", "test"), default="test")
+    command.add_argument("--out", type=Path, required=True, help="new folder")
+    command.add_argument("--seed", type=int, help="instead of the recipe's")
+    command.set_defaults(run=_part)
+
     command = commands.add_parser("teacher", help="train the hybrid teacher")
     _training_arguments(command)
     command.set_defaults(run=_teacher)
@@ -54,13 +61,17 @@ def _size(text: str) -> tuple[int, int]:
         raise argparse.ArgumentTypeError(f"{text!r} is no size; write height x width, such as 384x512") from None
 
 
-def _training_arguments(command: argparse.ArgumentParser) -> None:
+def _data_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("data", type=Path, help="data folder in the BUSI layout")
     command.add_argument("--recipe", default="paper", help="shipped recipe or .toml file (default paper)")
-    command.add_argument("--out", type=Path, required=True, help="run folder; the same command goes on after a kill")
     command.add_argument(
         "--groups", type=Path, metavar="CSV", help="columns image, group_id: near-copies stay together"
     )
+
+
+def _training_arguments(command: argparse.ArgumentParser) -> None:
+    _data_arguments(command)
+    command.add_argument("--out", type=Path, required=True, help="run folder; the same command goes on after a kill")
     command.add_argument("--weights-dir", type=Path, metavar="DIR", help="folder of .safetensors the recipe names")
     command.add_argument("--seed", type=int, help="instead of the recipe's")
 
@@ -82,6 +93,16 @@ def _inputs(args: argparse.Namespace):
     if not args.groups and not data.synthetic:
         print("Note: no --groups: each picture counts as its own group, so near-copies may stand on both sides.")
     return data, recipe
+
+
+def _part(args: argparse.Namespace) -> int:
+    data, recipe = _inputs(args)
+    from train.data.parts import copy_part
+    from train.data.splits import make_split
+
+    count = copy_part(make_split(data, recipe.split, args.groups), args.part, args.out)
+    print(f"{args.out}: {count} pictures of the {args.part} part copied.")
+    return 0
 
 
 def _teacher(args: argparse.Namespace) -> int:

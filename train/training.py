@@ -69,7 +69,7 @@ def _train(
 ) -> runs.Run:
     identity = {
         "kind": kind,
-        "recipe": schema.dump(recipe),
+        "recipe": {key: value for key, value in schema.dump(recipe).items() if key != "convert"},
         "data": data.fingerprint,
         "split": split.fingerprint,
         "teacher": teacher.meta.weights_sha256 if teacher else None,

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from convert.export import ReluHardsigmoid, ReluHardswish, deployable, export_onnx, run_onnx
 
+from convert.export import ReluHardsigmoid, ReluHardswish, deployable, export_onnx, run_onnx
 from device.errors import UserError
 from train.fit import predict
 from train.networks.backbone import Luma, build

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from convert.verify import compare, gate
 
+from convert.verify import compare, gate
 from train.recipe import ConvertRecipe
 
 CLASSES = ("benign", "malignant", "normal")

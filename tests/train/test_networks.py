@@ -138,3 +138,17 @@ def test_a_trunk_cannot_be_the_student() -> None:
 @pytest.mark.parametrize("name", ["test_vit", "test_coatnet", "test_maxvit"])
 def test_a_size_the_network_does_not_take_is_named(name: str) -> None:
     refused(random(name), None, name, "100 x 100", "preprocess", size=(100, 100))
+
+
+@pytest.mark.parametrize("name", ["mobilenetv3_small_100", "test_vit", "test_resnet", "test_convnext"])
+def test_a_fresh_classifier_hardly_says_anything(name: str) -> None:
+    # Large first logits would spend the first epoch on destroying pretrained features.
+    torch.manual_seed(0)
+    net = build(random(name), SMALL, None, 3).eval()
+    with torch.no_grad():
+        logits = net(torch.rand(8, 1, *SMALL) * 255)
+    assert logits.abs().max() < 1
+    assert logits.abs().max() > 0
+    classifier = net.net.get_submodule(net.net.pretrained_cfg["classifier"])
+    assert not classifier.bias.any()
+    assert classifier.weight.std().item() == pytest.approx(0.01, rel=0.2)

@@ -252,3 +252,35 @@ def test_phantoms_never_overwrite(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert _phantoms(tmp_path / "mine") == 2
     assert str(tmp_path / "mine") in capsys.readouterr().err
     assert [path.name for path in tmp_path.rglob("*")] == ["mine", "thesis.txt"]
+
+
+@pytest.mark.parametrize("part", ["train", "val", "test"])
+def test_a_part_is_copied_as_it_is_without_masks(data: Path, recipe: str, tmp_path: Path, part: str) -> None:
+    out = tmp_path / "new" / "part"
+    call = ["train", "part", str(data), "--recipe", recipe, "--part", part, "--seed", "5", "--out", str(out)]
+    assert main(call) == 0
+    wanted = make_split(read_dataset(data), load_recipe(recipe).split, None).part(part)
+    copied = {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    assert copied == {f"{picture.label}/{picture.name}": picture.path.read_bytes() for picture in wanted}
+    assert [path.name for path in out.parent.iterdir()] == ["part"], "nothing is left beside it"
+
+
+def test_a_part_never_overwrites_and_is_copied_whole_or_not_at_all(
+    fails, data: Path, recipe: str, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("mine")
+    fails("part", data, "--recipe", recipe, parts=(mine, "another folder"), out=mine)
+    assert [path.name for path in mine.iterdir()] == ["thesis.txt"]
+    picture = make_split(read_dataset(data), load_recipe(recipe).split, None).test[-1].path
+    read_before = read_dataset
+
+    def vanishes(folder: Path):
+        found = read_before(folder)
+        picture.unlink()
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("train.data.busi.read_dataset", vanishes)
+        fails("part", data, "--recipe", recipe, parts=(picture, "cannot be copied"))

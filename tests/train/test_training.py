@@ -21,6 +21,7 @@ from train.data.splits import make_split
 from train.data.torch_data import targets_of
 from train.fit import predict
 from train.metrics import nll
+from train.networks.backbone import Luma
 from train.recipe import load_recipe
 from train.runs import RunMeta, load_run, make_network
 from train.training import distill
@@ -170,8 +171,15 @@ def test_the_teacher_is_frozen_and_not_in_the_students_checkpoint(
     before = {name: tensor.clone() for name, tensor in run.network.state_dict().items()}
     seen: list[torch.Tensor] = []
     run.network.register_forward_pre_hook(lambda module, args: seen.append(args[0].clone()))
+    learnt: list[torch.Tensor] = []  # what the student saw while training; the teacher's own networks are in eval mode
+    hook = torch.nn.modules.module.register_module_forward_pre_hook(
+        lambda module, args: learnt.append(args[0].clone()) if isinstance(module, Luma) and module.training else None
+    )
     data = read_dataset(phantoms)
-    done = distill(data, load_recipe(recipe), None, None, run, tmp_path / "student")
+    try:
+        done = distill(data, load_recipe(recipe), None, None, run, tmp_path / "student")
+    finally:
+        hook.remove()
     after = run.network.state_dict()
     assert all(torch.equal(tensor, after[name]) for name, tensor in before.items()), "BatchNorm's statistics too"
     assert not any(p.requires_grad or p.grad is not None for p in run.network.parameters())
@@ -185,7 +193,8 @@ def test_the_teacher_is_frozen_and_not_in_the_students_checkpoint(
         assert len(group["params"]) == len(list(done.network.parameters()))
     # The teacher saw what the student saw: augmented pictures, other ones each time, and whole batches of 8 only.
     split = make_split(data, load_recipe(recipe).split, None)
-    assert len(seen) == 3 * (len(split.train) // 8)
+    assert len(seen) == len(learnt) == 3 * (len(split.train) // 8)
+    assert all(torch.equal(taught, shown) for taught, shown in zip(seen, learnt, strict=True))
     assert all(batch.shape == (8, 1, 64, 64) for batch in seen)
     plain = {picture.tobytes() for picture in load_lumas(split.train, load_recipe(recipe).preprocess)}
     shown = [picture.numpy().astype(np.uint8).tobytes() for batch in seen for picture in batch]
@@ -212,3 +221,29 @@ def test_the_optimiser_is_the_recipes(teacher: Path, student: Path) -> None:
         assert group["betas"] == (0.9, 0.999)
         assert group["decoupled_weight_decay"], "AdamW, not Adam"
         assert group["lr"] == pytest.approx(schedule_end, abs=1e-9), "cosine ends at zero, constant stays"
+
+
+def test_the_conversions_settings_may_change_after_the_training(
+    student: Path, teacher: Path, phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # They decide nothing before the conversion, so the finished run is still this run.
+    other = write_tiny_recipe(tmp_path / "other.toml", ("[distill]", "[convert]\ncoverage = 0.8\n\n[distill]"))
+    before = weights_hash(student)
+    arguments = ["train", "distill", phantoms, "--recipe", other, "--teacher", teacher, "--out", student]
+    assert main([str(a) for a in arguments]) == 0
+    assert "finished already" in capsys.readouterr().out
+    assert weights_hash(student) == before
+
+
+def test_a_teacher_of_half_precision_teaches(phantoms: Path, tmp_path: Path) -> None:
+    recipe = write_tiny_recipe(
+        tmp_path / "half.toml", ("lr = 1e-3,", 'lr = 1e-3, precision = "bf16-mixed",'), ("epochs = 3", "epochs = 1")
+    )
+    common = ["train", "distill", phantoms, "--recipe", recipe, "--out", tmp_path / "student", "--teacher"]
+    assert main(["train", "teacher", str(phantoms), "--recipe", recipe, "--out", str(tmp_path / "teacher")]) == 0
+    assert main([str(a) for a in (*common, tmp_path / "teacher")]) == 0
+    weights = load_file(tmp_path / "student" / "model.safetensors")
+    assert {t.dtype for t in weights.values()} == {torch.float32, torch.int64}
+    assert all(torch.isfinite(t).all() for t in weights.values())
+    teacher = load_file(tmp_path / "teacher" / "model.safetensors")
+    assert {t.dtype for t in teacher.values()} == {torch.float32, torch.int64}, "only the arithmetic is halved"

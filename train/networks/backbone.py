@@ -45,8 +45,11 @@ def build(recipe: NetworkRecipe, size: tuple[int, int], weights_dir: Path | None
     else:
         net = _create_timm(recipe, size, classes)
         classifier = net.pretrained_cfg.get("classifier") or ()  # one name, or several of a distilled network
+    classifiers = (classifier,) if isinstance(classifier, str) else classifier
     if recipe.weights not in ("random", "pretrained"):
-        _load_file(net, recipe, weights_dir, (classifier,) if isinstance(classifier, str) else classifier)
+        _load_file(net, recipe, weights_dir, classifiers)
+    for name in classifiers if classes else ():
+        _begin_classifier(net.get_submodule(name))
     luma = Luma(net, recipe.mean, recipe.std)
     try:
         feature_count(luma, size)

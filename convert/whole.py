@@ -1,0 +1,111 @@
+"""`busi-kd all`: the whole path once, from a data folder to the daemon's verdicts on held-out pictures, and one page.
+
+Each step is the very command a user would type. Trainings that are finished already are not done again, and a killed
+one goes on, so the same command can be repeated until it ends.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from convert import summary
+from device import RESEARCH_NOTICE
+
+Step = tuple[str, list[str]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the steps need. training: the options that teacher and students share (recipe, groups, weights)."""
+
+    out: Path
+    data: Path
+    training: list[str]
+    held_out: list[str]
+
+
+def training_steps(plan: Plan) -> list[Step]:
+    """Teacher, student, and the same student without a teacher, which shows what distillation did."""
+    teacher, data = plan.out / "teacher", str(plan.data)
+    student = ["train", "distill", data, *plan.training, "--teacher", str(teacher), "--out", str(plan.out / "student")]
+    alone = ["train", "distill", data, *plan.training, "--no-teacher", "--out", str(plan.out / "student-alone")]
+    return [
+        ("train the hybrid teacher", ["train", "teacher", data, *plan.training, "--out", str(teacher)]),
+        ("distil the student", student),
+        ("train the same student without a teacher", alone),
+    ]
+
+
+def proving_steps(plan: Plan, models: list[str], bench: list[str], daemon: list[str]) -> list[Step]:
+    """Evaluation, conversion, latency, daemon. models: run folders below `out` to evaluate."""
+    out, data = plan.out, ["--data", str(plan.data), *plan.held_out]
+    runs = [str(out / name) for name in models]
+    kept = ["--summary", str(out / "daemon.json"), "--verdicts", str(out / "verdicts.csv")]
+    return [
+        ("evaluate on the test part", ["train", "evaluate", *runs, *data, "--json", str(out / "evaluation.json")]),
+        ("convert and verify", ["convert", str(out / "student"), *data, "--out", str(out / "bundles")]),
+        ("measure latency", ["device", "bench", str(out / "bundles"), *bench, "--json", str(out / "bench.json")]),
+        ("run the daemon", ["device", "run", "--bundle", str(out / "bundles" / "int8-full"), *daemon, *kept]),
+    ]
+
+
+def run_steps(out: Path, todo: list[Step]) -> int:
+    """Run the steps in order, each in a process of its own with a log file, then write the summary page.
+
+    Returns 0, or the exit status of the step that failed, whose last lines are shown.
+    """
+    started, timings = time.monotonic(), {}
+    (out / "logs").mkdir(parents=True, exist_ok=True)
+    for number, (what, command) in enumerate(todo, start=1):
+        log = out / "logs" / f"{number}-{'-'.join(what.split()[:3])}.log"
+        print(f"[{number}/{len(todo)}] {what} ... ", end="", flush=True)
+        begun = time.monotonic()
+        status = _run(command, log)
+        timings[what] = time.monotonic() - begun
+        if status:
+            print(f"failed after {timings[what]:.0f} s.\n{_tail(log)}\nThe whole log is {log}.")
+            return status
+        print(f"{timings[what]:.0f} s", flush=True)
+    page = summary.write(out, timings, time.monotonic() - started)
+    print(f"\n{page.read_text()}\nSummary: {page} and {page.with_suffix('.png')}")
+    return 0
+
+
+def main(arguments: list[str]) -> int:
+    """Run the whole path on a data set; returns the first failed step's exit status."""
+    parser = argparse.ArgumentParser(prog="busi-kd all", description=f"{__doc__} {RESEARCH_NOTICE}")
+    parser.add_argument("data", type=Path, help="data folder in the BUSI layout")
+    parser.add_argument("--recipe", default="offline", help="shipped recipe or .toml file (default offline)")
+    parser.add_argument("--groups", type=Path, metavar="CSV", help="columns image, group_id: near-copies stay together")
+    parser.add_argument("--weights-dir", type=Path, metavar="DIR", help="folder of .safetensors the recipe names")
+    parser.add_argument("--out", type=Path, required=True, help="the same command goes on after a kill")
+    args = parser.parse_args(arguments)
+    groups = ["--groups", str(args.groups)] if args.groups else []
+    weights = ["--weights-dir", str(args.weights_dir)] if args.weights_dir else []
+    plan = Plan(args.out, args.data, ["--recipe", args.recipe, *groups, *weights], groups)
+    test = args.out / "test"
+    shutil.rmtree(test, ignore_errors=True)  # a copy of pictures, made again below
+    part = ["train", "part", str(args.data), "--recipe", args.recipe, *groups, "--out", str(test)]
+    bench = ["--threads", "1,2", "--seconds", "2", "--pictures", str(test)]
+    daemon = ["--source", "folder", "--path", str(test), "--fps", "0"]  # 0: every picture, exactly once
+    models = ["teacher", "student", "student-alone"]
+    proving = proving_steps(plan, models, bench, daemon)
+    return run_steps(args.out, [*training_steps(plan), ("copy the held-out pictures", part), *proving])
+
+
+def _run(command: list[str], log: Path) -> int:
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with open(log, "wb") as stream:
+        stream.write(f"$ busi-kd {' '.join(command)}\n".encode())
+        stream.flush()
+        call = [sys.executable, "-m", "device.main", *command]
+        return subprocess.run(call, env=environment, stdout=stream, stderr=subprocess.STDOUT).returncode
+
+
+def _tail(log: Path, lines: int = 5) -> str:
+    return "\n".join(log.read_text(errors="replace").replace("\r", "\n").strip().splitlines()[-lines:])
