@@ -105,7 +105,7 @@ def _convert_into(
     with tempfile.TemporaryDirectory(dir=folder) as work:
         stack = Path(work) / "calibration.npy"
         np.save(stack, drawn.lumas)
-        made = tflite.write_variants(onnx, stack, Path(work) / "tflite", wanted)
+        made = tflite.write_variants(onnx, stack, Path(work) / "tflite", wanted, recipe.int8_ranges)
         for variant in wanted:
             rows.append(_bundle(folder / variant, variant, made[variant], run, recipe, held_out, drawn))
     return rows

@@ -15,10 +15,13 @@ from tensorflow.lite.python import convert as tf_convert
 from tensorflow.lite.tools import flatbuffer_utils
 
 
-def quantise(converter: lite.TFLiteConverter, samples: list[np.ndarray], input_dtype, output_dtype) -> bytes:
+def quantise(
+    converter: lite.TFLiteConverter, samples: list[np.ndarray], input_dtype, output_dtype, observed: bool = True
+) -> bytes:
     """A full-integer TFLite model (int8 weights per channel, int8 activations) from a set-up converter.
 
     samples: model inputs (1, H, W, C) float32, the calibration set. input_dtype, output_dtype: tf.uint8 or tf.int8.
+    observed: False keeps the calibrator's own ranges, for comparison.
     """
     converter.optimizations = [lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: ([sample] for sample in samples)
@@ -26,7 +29,7 @@ def quantise(converter: lite.TFLiteConverter, samples: list[np.ndarray], input_d
     converter._experimental_calibrate_only = True
     calibrated = converter.convert()
     return tf_convert.mlir_quantize(
-        with_ranges(calibrated, observe(calibrated, samples)),
+        with_ranges(calibrated, observe(calibrated, samples)) if observed else calibrated,
         fully_quantize=True,
         input_data_type=input_dtype,
         output_data_type=output_dtype,

@@ -4,7 +4,7 @@ TensorFlow beside torch in one process costs memory and prints pages of notes; t
 and its last line is shown only when it fails. It also lends the interpreter operators that the Pi does not have, so the
 parent, which verifies the files, must be free of it.
 
-Run as `python -m convert.tflite ONNX CALIBRATION.npy FOLDER VARIANT...`.
+Run as `python -m convert.tflite ONNX CALIBRATION.npy FOLDER RANGES VARIANT...`.
 """
 
 import os
@@ -20,8 +20,10 @@ from device.bundle import Variant
 from device.errors import UserError
 
 
-def write_variants(onnx: Path, calibration: Path, folder: Path, wanted: Sequence[Variant]) -> dict[Variant, Path]:
-    """Write the wanted variants into `folder`; returns variant -> file.
+def write_variants(
+    onnx: Path, calibration: Path, folder: Path, wanted: Sequence[Variant], int8_ranges: str = "observed"
+) -> dict[Variant, Path]:
+    """Write the wanted variants into `folder`; returns variant -> file. int8_ranges: see ConvertRecipe.
 
     calibration: .npy of (N, H, W) uint8 luma. Raises UserError with the converter's last line when it fails.
     """
@@ -29,7 +31,7 @@ def write_variants(onnx: Path, calibration: Path, folder: Path, wanted: Sequence
     log = folder / "convert.log"
     # Absolute, because the child works in `folder`: onnx2tf drops files into the working directory.
     paths = [str(path.absolute()) for path in (onnx, calibration, folder)]
-    command = [sys.executable, "-m", "convert.tflite", *paths, *wanted]
+    command = [sys.executable, "-m", "convert.tflite", *paths, int8_ranges, *wanted]
     root = str(Path(__file__).resolve().parent.parent)
     environment = {
         **os.environ,
@@ -46,7 +48,7 @@ def write_variants(onnx: Path, calibration: Path, folder: Path, wanted: Sequence
     return files
 
 
-def _convert(onnx: Path, calibration: Path, folder: Path, wanted: Sequence[str]) -> None:
+def _convert(onnx: Path, calibration: Path, folder: Path, int8_ranges: str, wanted: Sequence[str]) -> None:
     import onnx2tf
     import tensorflow as tf
 
@@ -65,7 +67,7 @@ def _convert(onnx: Path, calibration: Path, folder: Path, wanted: Sequence[str])
     if "int8-dynamic" in wanted:
         _int8_dynamic(tf, model, folder / "int8-dynamic.tflite")
     if "int8-full" in wanted:
-        _int8_full(tf, model, np.load(calibration), folder / "int8-full.tflite")
+        _int8_full(tf, model, np.load(calibration), folder / "int8-full.tflite", int8_ranges == "observed")
 
 
 def _int8_dynamic(tf: Any, model: Path, path: Path) -> None:
@@ -75,14 +77,14 @@ def _int8_dynamic(tf: Any, model: Path, path: Path) -> None:
     path.write_bytes(dynamic.convert())
 
 
-def _int8_full(tf: Any, model: Path, lumas: np.ndarray, path: Path) -> None:
+def _int8_full(tf: Any, model: Path, lumas: np.ndarray, path: Path, observed: bool) -> None:
     """Everything in int8, ranges from `lumas` (N, H, W) uint8; takes uint8 luma, gives int8 logits."""
     from convert import ranges
 
     samples = [luma[None, :, :, None].astype(np.float32) for luma in lumas]
     converter = tf.lite.TFLiteConverter.from_saved_model(str(model))
-    path.write_bytes(ranges.quantise(converter, samples, tf.uint8, tf.int8))
+    path.write_bytes(ranges.quantise(converter, samples, tf.uint8, tf.int8, observed))
 
 
 if __name__ == "__main__":
-    _convert(*(Path(argument) for argument in sys.argv[1:4]), sys.argv[4:])
+    _convert(*(Path(argument) for argument in sys.argv[1:4]), sys.argv[4], sys.argv[5:])
