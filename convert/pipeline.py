@@ -63,10 +63,7 @@ def convert(
         raise UserError(f"{data.root}: not the pictures {student} was trained on; give the data set of the training.")
     out = Path(out)
     refused = out.with_name(out.name + ".refused")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
-    try:
-        aside.chmod(0o755)
+    with files.folder_beside(out) as aside:
         results = _convert_into(aside, run, split, recipe, wanted)
         reasons = [reason for result in results for reason in result.reasons]
         report.write(aside, run, recipe, results, len(split.val), len(split.test))
@@ -76,9 +73,7 @@ def convert(
             files.replace_folder(aside, refused)
             raise Refused(f"no bundle was written: {' '.join(reasons)} The report is {refused / 'report.md'}.")
         files.replace_folder(aside, out)
-        shutil.rmtree(refused, ignore_errors=True)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    shutil.rmtree(refused, ignore_errors=True)
     return out
 
 

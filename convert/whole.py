@@ -84,6 +84,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--groups", type=Path, metavar="CSV", help="columns image, group_id: near-copies stay together")
     parser.add_argument("--weights-dir", type=Path, metavar="DIR", help="folder of .safetensors the recipe names")
     parser.add_argument("--out", type=Path, required=True, help="the same command goes on after a kill")
+    parser.add_argument("--seconds", type=float, default=1.0, help="steady state per benchmark row and round (1)")
     args = parser.parse_args(arguments)
     groups = ["--groups", str(args.groups)] if args.groups else []
     weights = ["--weights-dir", str(args.weights_dir)] if args.weights_dir else []
@@ -91,7 +92,7 @@ def main(arguments: list[str]) -> int:
     test = args.out / "test"
     shutil.rmtree(test, ignore_errors=True)  # a copy of pictures, made again below
     part = ["train", "part", str(args.data), "--recipe", args.recipe, *groups, "--out", str(test)]
-    bench = ["--threads", "1,2", "--seconds", "2", "--pictures", str(test)]
+    bench = ["--threads", "1,2", "--seconds", str(args.seconds), "--pictures", str(test)]
     daemon = ["--source", "folder", "--path", str(test), "--fps", "0"]  # 0: every picture, exactly once
     models = ["teacher", "student", "student-alone"]
     proving = proving_steps(plan, models, bench, daemon)

@@ -5,7 +5,7 @@ another schema refuses to load, each with its own sentence.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -219,22 +219,15 @@ def write_bundle(folder: Path, model: Path, meta: Meta) -> Bundle:
 
     `meta.files` is replaced by the entry of `model`, an existing TFLite file, which is copied.
     """
-    import dataclasses
     import shutil
-    import tempfile
 
     folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
-        aside.chmod(0o755)
+    with files.folder_beside(folder) as aside:
         shutil.copyfile(model, aside / MODEL_FILE)
-        meta = dataclasses.replace(meta, files={MODEL_FILE: file_entry(aside / MODEL_FILE)})
+        meta = replace(meta, files={MODEL_FILE: file_entry(aside / MODEL_FILE)})
         files.write_json(aside / META_FILE, schema.dump(meta))
         load_bundle(aside)  # what cannot be read back must not appear under the final name
         files.replace_folder(aside, folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return load_bundle(folder)
 
 

@@ -5,6 +5,8 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,18 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, data: Any) -> None:
     """`write_bytes` of `data` as indented JSON; NaN and infinity are refused (unknown is null)."""
     write_text(path, json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def folder_beside(target: Path) -> Iterator[Path]:
+    """An empty folder on `target`'s file system, to be filled and then given to `replace_folder`; gone at the end."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    try:
+        aside.chmod(0o755)  # mkdtemp makes 0700; the daemon's user must be able to read it
+        yield aside
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def replace_folder(new: Path, target: Path) -> None:

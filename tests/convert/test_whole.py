@@ -32,7 +32,7 @@ fit = { epochs = 1, batch = 8 }
 def test_the_whole_path_from_a_data_folder_to_one_page(phantoms: Path, tmp_path: Path, capsys) -> None:
     recipe, out = tmp_path / "tiny.toml", tmp_path / "out"
     recipe.write_text(TINY)
-    arguments = ["all", str(phantoms), "--recipe", str(recipe), "--out", str(out)]
+    arguments = ["all", str(phantoms), "--recipe", str(recipe), "--out", str(out), "--seconds", "0.05"]
     assert command.main(arguments) == 0
     printed = capsys.readouterr().out
     facts, page = json.loads((out / "summary.json").read_text()), (out / "summary.md").read_text()

@@ -1,7 +1,6 @@
 """A part of a split as a folder of pictures, for replaying held-out pictures on the device."""
 
 import shutil
-import tempfile
 from pathlib import Path
 
 from device import files
@@ -17,16 +16,12 @@ def copy_part(split: Split, part: str, folder: Path) -> int:
     folder = Path(folder)
     if folder.exists():
         raise UserError(f"{folder}: is there already; choose another folder or remove it.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
-        aside.chmod(0o755)
-        for picture in split.part(part):
-            (aside / picture.label).mkdir(exist_ok=True)
-            shutil.copyfile(picture.path, aside / picture.label / picture.name)
-        files.replace_folder(aside, folder)
+        with files.folder_beside(folder) as aside:
+            for picture in split.part(part):
+                (aside / picture.label).mkdir(exist_ok=True)
+                shutil.copyfile(picture.path, aside / picture.label / picture.name)
+            files.replace_folder(aside, folder)
     except OSError as error:
         raise UserError(f"{folder}: the pictures cannot be copied there ({error}).") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return len(split.part(part))

@@ -1,7 +1,5 @@
 """A data set of synthetic phantoms in the official BUSI layout, so that every tool reads it like real pictures."""
 
-import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +22,7 @@ def write_phantoms(folder: Path, per_class: int, seed: int, size: tuple[int, int
         raise UserError(f"--seed must be 0 or more, not {seed}.")
     if folder.exists():
         raise UserError(f"{folder}: is there already; choose another folder or remove it.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
-        aside.chmod(0o755)
+    with files.folder_beside(folder) as aside:
         for c, label in enumerate(CLASSES):
             # Entangled seeds would make picture n of two classes share its tissue.
             seeds = np.random.SeedSequence([seed, c]).generate_state(per_class)
@@ -38,5 +33,3 @@ def write_phantoms(folder: Path, per_class: int, seed: int, size: tuple[int, int
         description = {"name": "phantoms", "synthetic": True, "note": phantom.SYNTHETIC_NOTE}
         files.write_json(aside / MARKER, {**description, "per_class": per_class, "seed": seed, "size": list(size)})
         files.replace_folder(aside, folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)

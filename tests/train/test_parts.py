@@ -1,0 +1,31 @@
+"""A part of the split as a folder for the device: the right pictures, whole, and nothing else."""
+
+from pathlib import Path
+
+import pytest
+
+from device.errors import UserError
+from train.data.busi import read_dataset
+from train.data.parts import copy_part
+from train.data.splits import make_split
+from train.recipe import SplitRecipe
+
+
+def test_the_test_part_is_copied_without_masks(phantoms: Path, tmp_path: Path) -> None:
+    split = make_split(read_dataset(phantoms), SplitRecipe(), None)
+    assert copy_part(split, "test", tmp_path / "test") == len(split.test)
+    copied = {path.relative_to(tmp_path / "test").as_posix(): path for path in (tmp_path / "test").rglob("*.png")}
+    assert set(copied) == {f"{picture.label}/{picture.name}" for picture in split.test}
+    for picture in split.test:
+        assert copied[f"{picture.label}/{picture.name}"].read_bytes() == picture.path.read_bytes()
+
+
+def test_nothing_is_written_over_or_left_half(phantoms: Path, tmp_path: Path) -> None:
+    split = make_split(read_dataset(phantoms), SplitRecipe(), None)
+    (tmp_path / "test").mkdir()
+    with pytest.raises(UserError, match="is there already"):
+        copy_part(split, "test", tmp_path / "test")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be copied"):
+        copy_part(split, "test", tmp_path / "file" / "test")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "test"]
