@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
     args = parser.parse_args(arguments)
     run = runs.load_run(args.student, "student")
     data = read_dataset(args.data)
-    split = same_split(args.student, data, run.meta.split, args.groups, run.meta.data_fingerprint)
+    split = same_split(args.student, run.meta, data, args.groups)
     preprocess, pictures = run.meta.recipe.preprocess, split.val + split.test
     lumas, names = load_lumas(pictures, preprocess), [picture.name for picture in pictures]
     reference, test = fit.predict(run.network, lumas), slice(len(split.val), None)
@@ -53,10 +53,9 @@ def main(arguments: list[str]) -> int:
             logits = np.stack([model.logits(luma) for luma in lumas])
             parity = verify.compare(reference, logits, names, CLASSES)
             found = measure(logits[test], targets_of(split.test), split.groups(split.test))
-            print(
-                f"| {name} | {100 * parity.agreement:.1f} % | {parity.mean_difference:.3f} | "
-                f"{percent(found['accuracy'])} | {percent(found['auc_benign_malignant'])} | {ms:.2f} | {_pieces(model)} |"
-            )
+            metrics = " | ".join(percent(found[metric]) for metric in ("accuracy", "auc_benign_malignant"))
+            cells = f"{100 * parity.agreement:.1f} % | {parity.mean_difference:.3f} | {metrics}"
+            print(f"| {name} | {cells} | {ms:.2f} | {_pieces(model)} |")
     return 0
 
 

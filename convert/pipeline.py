@@ -13,7 +13,7 @@ from convert import calibration, export, report, tflite, verify
 from device import bundle as bundles
 from device import files, schema
 from device.bundle import Estimate, Variant
-from device.errors import Refused, UserError
+from device.errors import Refused
 from device.runtime import Model
 from train import fit, runs
 from train.calibrate import abstain_limit, fit_temperature, operating_point
@@ -58,9 +58,7 @@ def convert(
     """
     run = runs.load_run(student, "student")
     recipe = recipe or run.meta.recipe.convert
-    split = same_split(student, data, run.meta.split, groups)
-    if run.meta.data_fingerprint != data.fingerprint:
-        raise UserError(f"{data.root}: not the pictures {student} was trained on; give the data set of the training.")
+    split = same_split(student, run.meta, data, groups)
     out = Path(out)
     refused = out.with_name(out.name + ".refused")
     with files.folder_beside(out) as aside:

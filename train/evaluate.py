@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from device.bundle import META_FILE, Bundle, load_bundle
+from device.bundle import META_FILE, Bundle, Training, load_bundle
 from device.errors import UserError
 from device.runtime import open_bundle
+from train import fit, runs
 from train.data.busi import CLASSES, DataSet, load_lumas
 from train.data.splits import Split, make_split
 from train.data.torch_data import targets_of
@@ -42,34 +42,31 @@ def evaluate(model: Path, data: DataSet, part: str, groups: Path | None) -> tupl
         bundle = load_bundle(model)
         if bundle.meta.classes != CLASSES:
             raise UserError(f"{model}: classes {bundle.meta.classes}, not {CLASSES}; evaluate another bundle.")
-        _check_same_pictures(model, data, bundle.meta.training.data_fingerprint)
-        split = same_split(model, data, bundle.meta.training.split, groups)
+        split = same_split(model, bundle.meta.training, data, groups)
         pictures = split.part(part)
         logits = run_bundle(bundle, load_lumas(pictures, bundle.meta.preprocess))
         name = f"{bundle.meta.name} {bundle.meta.variant}"
     else:
-        from train import fit, runs
-
         run = runs.load_run(model)
-        _check_same_pictures(model, data, run.meta.data_fingerprint)
-        split = same_split(model, data, run.meta.split, groups)
+        split = same_split(model, run.meta, data, groups)
         pictures = split.part(part)
         logits = fit.predict(run.network, load_lumas(pictures, run.meta.recipe.preprocess))
-        name = f"{run.meta.recipe.name} {run.meta.kind}"
+        alone = run.meta.kind == "student" and run.meta.teacher_sha256 is None
+        name = f"{run.meta.recipe.name} {run.meta.kind}{' without teacher' if alone else ''}"
     targets = targets_of(pictures)
     return Evaluation(name, part, logits, targets, measure(logits, targets, split.groups(pictures))), split
 
 
-def _check_same_pictures(model: Path, data: DataSet, fingerprint: str) -> None:
-    if data.fingerprint != fingerprint:  # the split alone is one of names, which other pictures may bear too
+def same_split(model: Path, trained: Training | runs.RunMeta, data: DataSet, groups: Path | None) -> Split:
+    """Make again the split a model was trained with.
+
+    Raises UserError when `data` holds other pictures than the training's, or `groups` gives another split.
+    """
+    if data.fingerprint != trained.data_fingerprint:  # a split is one of names, which other pictures may bear too
         raise UserError(f"{model}: was trained on other pictures than {data.root} holds; give the training's data set.")
-
-
-def same_split(model: Path, data: DataSet, described: dict[str, Any], groups: Path | None) -> Split:
-    """Make again the split a model was trained with. Raises UserError when data and groups give another one."""
     names = ("protocol", "folds", "test_fold", "val_fold", "seed")
-    split = make_split(data, SplitRecipe(**{name: described[name] for name in names}), groups)
-    if split.fingerprint != described["fingerprint"]:
+    split = make_split(data, SplitRecipe(**{name: trained.split[name] for name in names}), groups)
+    if split.fingerprint != trained.split["fingerprint"]:
         raise UserError(
             f"{model}: was trained on another split than {data.root} gives with these groups; "
             "use the data set and --groups of the training."

@@ -71,7 +71,7 @@ def test_figures_in_the_bundle_come_from_the_file_itself(bundles: Path, phantoms
     data = read_dataset(phantoms)
     for variant in ("float32", "int8-full"):
         bundle = load_bundle(bundles / variant)
-        split = same_split(bundles, data, bundle.meta.training.split, None)
+        split = same_split(bundles, bundle.meta.training, data, None)
         test = run_bundle(bundle, load_lumas(split.test, bundle.meta.preprocess))
         assert bundle.meta.metrics["accuracy"].value == accuracy(test, targets_of(split.test))
         val, targets = run_bundle(bundle, load_lumas(split.val, bundle.meta.preprocess)), targets_of(split.val)
@@ -82,7 +82,7 @@ def test_figures_in_the_bundle_come_from_the_file_itself(bundles: Path, phantoms
 
 def test_calibration_pictures_come_from_the_training_part_alone(bundles: Path, phantoms: Path) -> None:
     training = load_bundle(bundles / "int8-full").meta.training
-    split = same_split(bundles, read_dataset(phantoms), training.split, None)
+    split = same_split(bundles, training, read_dataset(phantoms), None)
     names = training.calibration["names"]
     assert set(names) <= {picture.name for picture in split.train}
     assert len(names) == training.calibration["pictures"] >= 18
