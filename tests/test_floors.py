@@ -14,7 +14,7 @@ MAX_LINES = 400
 MAX_BYTES_IN_GIT = 4 * 2**20
 DEVICE_NEEDS = {"numpy", "cv2"}  # besides the standard library; the interpreter is imported when a model is opened
 # Named, not imported: device/main.py hands over to the other floors' commands by these names.
-NAMES_OF_OTHER_FLOORS = {"device/main.py": {"train.cli", "convert.cli", "convert.demo"}}
+NAMES_OF_OTHER_FLOORS = {"device/main.py": {"train.cli", "convert.cli", "convert.demo", "convert.whole"}}
 
 
 def _of_git() -> list[Path]:
