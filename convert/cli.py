@@ -1,4 +1,4 @@
-"""`busi-kd convert STUDENT --data DATA --out FOLDER`."""
+"""`busi-kd convert STUDENT --data DATA --out FOLDER`, `busi-kd convert keygen`, `busi-kd convert sign`."""
 
 import os
 
@@ -12,11 +12,44 @@ from device.bundle import VARIANTS
 
 
 def main(arguments: list[str]) -> int:
-    """Run the conversion; returns the exit status (3 when a gate refused)."""
+    """Run the conversion, or make a key, or sign; returns the exit status (3 when a gate refused)."""
+    if arguments[:1] == ["keygen"]:
+        return _keygen(arguments[1:])
+    if arguments[:1] == ["sign"]:
+        return _sign(arguments[1:])
+    return _convert(arguments)
+
+
+def _keygen(arguments: list[str]) -> int:
+    from device.signing import new_key
+
+    parser = argparse.ArgumentParser(prog="busi-kd convert keygen", description="Make a key pair to sign bundles with.")
+    parser.add_argument("key", type=Path, help="new private key; the public one is written beside it as .pub")
+    args = parser.parse_args(arguments)
+    public = new_key(args.key)
+    print(f"{args.key}: private, keep it on the host and to yourself. {public}: copy it to each device's trusted keys.")
+    return 0
+
+
+def _sign(arguments: list[str]) -> int:
+    from device.bundle import sign_bundle
+
+    parser = argparse.ArgumentParser(prog="busi-kd convert sign", description="Sign bundles.")
+    parser.add_argument("bundle", type=Path, nargs="+", help="bundle folder")
+    parser.add_argument("--key", type=Path, required=True, help="private key from convert keygen")
+    args = parser.parse_args(arguments)
+    for folder in args.bundle:
+        sign_bundle(folder, args.key)
+        print(f"{folder}: signed.")
+    return 0
+
+
+def _convert(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="busi-kd convert",
         description=f"Student -> ONNX -> TFLite variants -> verified bundles. {RESEARCH_NOTICE}",
-        epilog="A failed gate writes no bundle, exits 3 and leaves its report in FOLDER.refused.",
+        epilog="A failed gate writes no bundle, exits 3 and leaves its report in FOLDER.refused. "
+        "`busi-kd convert keygen KEY` makes a key pair, `busi-kd convert sign BUNDLE --key KEY` signs.",
     )
     parser.add_argument("student", type=Path, help="run folder of a trained student")
     parser.add_argument("--data", type=Path, required=True, help="data folder of the training")

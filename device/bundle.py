@@ -1,15 +1,16 @@
-"""The model bundle: the contract between host and Pi, a folder with `model.tflite` and `bundle.json`.
+"""The model bundle: the contract between host and Pi, a folder with `model.tflite`, `bundle.json`, `bundle.sig`.
 
 `bundle.json` says all that is needed to use the model and to believe its figures. What is unknown, altered or of
 another schema refuses to load, each with its own sentence.
 """
 
+import hashlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from device import RESEARCH_NOTICE, files, schema
+from device import RESEARCH_NOTICE, files, schema, signing
 from device.errors import UserError
 from device.preprocess import Preprocess
 
@@ -145,11 +146,15 @@ class Meta:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A loaded bundle: its folder and checked metadata. `id` is short and changes with any byte of it."""
+    """A loaded bundle: its folder and checked metadata. `id` is short and changes with any byte of it.
+
+    signed_by: the trusted key that signed it; None when signatures were not asked for.
+    """
 
     folder: Path
     meta: Meta
     id: str
+    signed_by: str | None = None
 
     @property
     def model_path(self) -> Path:
@@ -157,11 +162,12 @@ class Bundle:
         return self.folder / MODEL_FILE
 
 
-def load_bundle(folder: Path) -> Bundle:
-    """Read and check a bundle folder.
+def load_bundle(folder: Path, trusted_keys: Path | None = None) -> Bundle:
+    """Read and check a bundle folder; with a folder of trusted keys, its signature before anything else.
 
-    Raises UserError: folder or file missing or unreadable, JSON broken, other schema version, unknown or missing
-    key, size or hash of a file differs. Tensor shapes are compared with the TFLite file when `device.runtime` opens it.
+    Raises UserError: folder or file missing or unreadable, not signed by a trusted key, JSON broken, other schema
+    version, unknown or missing key, size or hash of a file differs. Tensor shapes are compared with the TFLite file
+    when `device.runtime` opens it.
     """
     folder = Path(folder)
     path = folder / META_FILE
@@ -170,7 +176,9 @@ def load_bundle(folder: Path) -> Bundle:
             raise UserError(f"{folder}: no such folder; give the folder of a model bundle.")
         if not path.is_file():
             raise UserError(f"{folder}: no {META_FILE} there; give the folder of a model bundle.")
-        data = json.loads(path.read_bytes())
+        written = path.read_bytes()
+        signed_by = signing.check(written, folder, trusted_keys) if trusted_keys else None
+        data = json.loads(written)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions.") from error
     except (ValueError, RecursionError) as error:  # JSONDecodeError, UnicodeDecodeError; lists in lists in lists
@@ -190,7 +198,7 @@ def load_bundle(folder: Path) -> Bundle:
         if name in ("", ".", "..") or set(name) & set("/\\\0"):
             raise UserError(f"{path}: the file name {name!r} leaves the bundle; do not use this bundle.")
         _check_file(folder / name, entry)
-    return Bundle(folder, meta, files.sha256_file(path)[:12])
+    return Bundle(folder, meta, hashlib.sha256(written).hexdigest()[:12], signed_by)
 
 
 def _check_file(path: Path, entry: FileEntry) -> None:
@@ -207,6 +215,12 @@ def _check_file(path: Path, entry: FileEntry) -> None:
         )
     if found.sha256 != entry.sha256:
         raise UserError(f"{path}: wrong hash, the file is not the one the bundle was made with; copy it again.")
+
+
+def sign_bundle(folder: Path, private_key: Path) -> None:
+    """Sign a bundle that loads. Raises UserError when it does not, or when the key is none (see device/signing.py)."""
+    load_bundle(folder)
+    signing.sign((Path(folder) / META_FILE).read_bytes(), Path(folder), private_key)
 
 
 def file_entry(path: Path) -> FileEntry:

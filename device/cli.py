@@ -33,6 +33,7 @@ def main(arguments: list[str]) -> int:
 def add_show_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `show` takes."""
     parser.add_argument("bundle", type=Path, help="folder of a model bundle")
+    parser.add_argument("--trusted-keys", type=Path, metavar="DIR", help="refuse it unless one of these keys signed it")
 
 
 def show(args: argparse.Namespace) -> int:
@@ -41,8 +42,8 @@ def show(args: argparse.Namespace) -> int:
     from device.bundle import load_bundle
     from device.runtime import open_bundle
 
-    bundle = load_bundle(args.bundle)
+    bundle = load_bundle(args.bundle, args.trusted_keys)
     model = open_bundle(bundle)
-    head = {"notice": RESEARCH_NOTICE, "id": bundle.id, "interpreter": model.backend}
+    head = {"notice": RESEARCH_NOTICE, "id": bundle.id, "signed_by": bundle.signed_by, "interpreter": model.backend}
     print(json.dumps(head | schema.dump(bundle.meta), indent=2))
     return 0

@@ -191,6 +191,7 @@ class Daemon:
         meta = self.bundle.meta
         self._say(f"busi-kd {__version__}. {RESEARCH_NOTICE}")
         what = {"bundle": meta.name, "id": self.bundle.id, "variant": meta.variant, "synthetic": meta.synthetic}
+        what["signed_by"] = self.bundle.signed_by
         self._say(log.pairs(what | {"interpreter": self.model.backend, "threads": self.model.threads}))
         self._say(log.pairs({"source": self.source.description, "synthetic": self.source.synthetic}))
         if self.synthetic:
@@ -218,6 +219,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `busi-kd device run`."""
     add = parser.add_argument
     add("--bundle", type=Path, required=True, metavar="DIR", help="folder of a model bundle")
+    add("--trusted-keys", type=Path, metavar="DIR", help="refuse a bundle that none of these keys (*.pub) signed")
     add("--source", choices=SOURCES, default="phantom", help="where frames come from (default: phantom, the self-test)")
     add("--path", type=Path, metavar="P", help="the folder of pictures or the video file")
     add("--fps", type=float, metavar="N", help="frames per second (default: the video's own, else 30); 0: every frame")
@@ -234,7 +236,7 @@ def main(args: argparse.Namespace) -> int:
         raise UserError(f"--duration is {args.duration:g}: give a number of seconds above 0.")
     sys.stdout.reconfigure(errors="backslashreplace")  # a file name need not be UTF-8
     source = make_source(args)
-    bundle = load_bundle(args.bundle)
+    bundle = load_bundle(args.bundle, args.trusted_keys)
     model = open_bundle(bundle, args.threads)
     cv2.setNumThreads(args.threads)
     for path in (args.verdicts, args.summary):

@@ -116,6 +116,7 @@ def test_show_prints_the_bundle_as_json_with_the_notice(
     shown = json.loads(capsys.readouterr().out)
     assert shown.pop("notice") == RESEARCH_NOTICE
     assert shown.pop("id") == load_bundle(bundle_dir / variant).id
+    assert shown.pop("signed_by") is None
     assert shown.pop("interpreter").startswith("ai-edge-litert ")
     assert shown == json.loads((bundle_dir / variant / META_FILE).read_text())
 

@@ -1,0 +1,93 @@
+"""Ed25519 signatures of model bundles (RFC 8032): who made this model, and has anybody changed it since.
+
+`bundle.sig` is the signature of bundle.json's bytes in base64; bundle.json holds the hash of every other file, so the
+whole bundle is covered. A device trusts the public keys (PEM files, *.pub) in its folder of trusted keys.
+"""
+
+import base64
+import binascii
+import os
+from pathlib import Path
+
+from device import files
+from device.errors import UserError
+
+SIGNATURE_FILE = "bundle.sig"
+
+
+def new_key(path: Path) -> Path:
+    """Make a key pair: the private key at `path`, readable by its owner alone, the public one beside it as `.pub`.
+
+    Returns the public key's path. Raises UserError when one of the two files exists.
+    """
+    from cryptography.hazmat.primitives import serialization as form
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    public = path.with_name(path.name + ".pub")
+    for file in (path, public):
+        if file.exists():
+            raise UserError(f"{file}: is there already; a key is never written over, choose another name.")
+    key = Ed25519PrivateKey.generate()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Made with its final rights: between a write and a chmod anybody could read it.
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+        stream.write(key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption()))
+    public_bytes = key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
+    files.write_bytes(public, public_bytes)
+    return public
+
+
+def sign(signed: bytes, folder: Path, private_key: Path) -> None:
+    """Write the signature of `signed`, the bytes of bundle.json, into the bundle's folder.
+
+    Raises UserError when the key is missing or no Ed25519 private key.
+    """
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        key = load_pem_private_key(private_key.read_bytes(), password=None)
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise UserError(
+            f"{private_key}: not a readable private key ({error}); make one with convert keygen."
+        ) from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise UserError(f"{private_key}: not an Ed25519 key; make one with convert keygen.")
+    files.write_bytes(folder / SIGNATURE_FILE, base64.b64encode(key.sign(signed)) + b"\n")
+
+
+def check(signed: bytes, folder: Path, trusted: Path) -> str:
+    """The name of the trusted key that signed `signed`, the bytes of the bundle's bundle.json.
+
+    Raises UserError: no trusted keys, no signature, or a signature by none of them (altered, or another maker).
+    """
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    keys = sorted(trusted.glob("*.pub")) if trusted.is_dir() else []
+    if not keys:
+        raise UserError(f"{trusted}: no trusted keys (*.pub) there; copy the model maker's public key into it.")
+    path = folder / SIGNATURE_FILE
+    if not path.is_file():
+        raise UserError(f"{folder}: this bundle is not signed; sign it on the host with busi-kd convert sign.")
+    try:
+        signature = base64.b64decode(path.read_bytes().strip(), validate=True)
+    except (OSError, binascii.Error) as error:
+        raise UserError(f"{path}: not a readable signature ({error}); copy the bundle again.") from error
+    for file in keys:
+        try:
+            key = load_pem_public_key(file.read_bytes())
+        except (OSError, ValueError, UnsupportedAlgorithm) as error:
+            raise UserError(f"{file}: not a readable public key ({error}); replace or remove it.") from error
+        if not isinstance(key, Ed25519PublicKey):
+            raise UserError(f"{file}: not an Ed25519 public key; replace or remove it.")
+        try:
+            key.verify(signature, signed)
+        except InvalidSignature:
+            continue
+        return file.name
+    raise UserError(
+        f"{folder}: signed by none of the keys in {trusted}, or altered since; do not use it, get the bundle again."
+    )
