@@ -36,3 +36,8 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the real pictures are not beside this checkout (../shared/data)")
     return SHARED
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Fast tests first: what trains or converts a network runs last."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
