@@ -18,8 +18,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="begun anew each time (default out/demo)")
     parser.add_argument("--seconds", type=int, default=20, help="how long the daemon runs (default 20)")
     args = parser.parse_args(arguments)
+    if args.seconds < 1:
+        parser.error(f"--seconds must be 1 or more, not {args.seconds}")
     _begin(args.out)
-    plan = Plan(args.out, args.out / "phantoms", ["--recipe", "demo"], [])
+    plan = Plan(args.out, args.out / "phantoms", ["--recipe", "demo"], [], [])
     phantoms = ["train", "phantoms", str(plan.data), "--per-class", str(PER_CLASS), "--size", "256x320"]
     teacher, student, _ = training_steps(plan)  # the comparison without a teacher would take another minute
     bench = ["--threads", "1,2", "--seconds", "0.5", "--rounds", "2"]
@@ -30,7 +32,7 @@ def main(arguments: list[str]) -> int:
 
 def _begin(out: Path) -> None:
     """An empty folder for this demonstration; only an earlier demonstration is removed to make room."""
-    if out.exists() and any(out.iterdir()):
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
         if not (out / MARKER).is_file():
             raise UserError(f"{out}: is not empty and holds no earlier demonstration; choose another --out.")
         shutil.rmtree(out)

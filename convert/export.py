@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from device.errors import UserError
-from train.networks.backbone import Luma
+from train.networks.backbone import Luma, stem
 
 OPSET = 18
 
@@ -40,13 +39,9 @@ class OneChannel(nn.Module):
         super().__init__()
         self.net = copy.deepcopy(student.net)
         self.mean = 255.0 * student.mean
-        stem = self.net.get_submodule(self.net.pretrained_cfg["first_conv"])
-        if not isinstance(stem, nn.Conv2d) or stem.in_channels != 3 or stem.groups != 1:
-            raise UserError(
-                "the student's first layer is not a convolution over three channels; choose another student."
-            )
-        stem.weight = nn.Parameter(stem.weight.detach().sum(dim=1, keepdim=True) / (255.0 * student.std))
-        stem.in_channels = 1
+        first = stem(self.net)
+        first.weight = nn.Parameter(first.weight.detach().sum(dim=1, keepdim=True) / (255.0 * student.std))
+        first.in_channels = 1
 
     def forward(self, luma: Tensor) -> Tensor:
         return self.net(luma - self.mean)

@@ -69,7 +69,12 @@ def _convert(run: runs.Run, size: tuple[int, int], lumas: np.ndarray, work: Path
         folder.mkdir()
         export.export_onnx(export.deployable(run.network, relu), size, folder / "student.onnx")
         made = tflite.write_variants(
-            folder / "student.onnx", work / "calibration.npy", folder, ["float32", "int8-full"], ranges
+            folder / "student.onnx",
+            work / "calibration.npy",
+            folder,
+            ["float32", "int8-full"],
+            work / "convert.log",
+            ranges,
         )
         if not models:
             models["float32, hard-swish"] = Model(made["float32"])

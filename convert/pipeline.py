@@ -4,7 +4,7 @@ import datetime
 import importlib.metadata
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,8 @@ from convert import calibration, export, report, tflite, verify
 from device import bundle as bundles
 from device import files, schema
 from device.bundle import Estimate, Variant
-from device.errors import Refused
+from device.decide import decide
+from device.errors import Refused, UserError
 from device.runtime import Model
 from train import fit, runs
 from train.calibrate import abstain_limit, fit_temperature, operating_point
@@ -21,7 +22,7 @@ from train.data.busi import CLASSES, DataSet, load_lumas
 from train.data.splits import Split
 from train.data.torch_data import targets_of
 from train.evaluate import same_split
-from train.metrics import measure
+from train.metrics import measure, measure_verdicts
 from train.recipe import ConvertRecipe
 
 
@@ -54,15 +55,20 @@ def convert(
     """Convert a finished student run; `out` becomes a folder with one bundle per wanted variant and the report.
 
     Raises Refused when a gate fails: `out` is then left as it was and the report lies in `out`.refused. Raises
-    UserError when student, data or groups do not belong together or a converter fails.
+    UserError when student, data or groups do not belong together, a converter fails, or `out` holds something that no
+    conversion wrote.
     """
+    out = Path(out).absolute()
+    refused = out.with_name(out.name + ".refused")
+    for folder in (out, refused):
+        _check_replaceable(folder)
     run = runs.load_run(student, "student")
     recipe = recipe or run.meta.recipe.convert
     split = same_split(student, run.meta, data, groups)
-    out = Path(out)
-    refused = out.with_name(out.name + ".refused")
     with files.folder_beside(out) as aside:
-        results = _convert_into(aside, run, split, recipe, wanted)
+        log = out.with_name(out.name + ".log")
+        results = _convert_into(aside, run, split, recipe, wanted, log)
+        log.unlink()  # a failed converter leaves it
         reasons = [reason for result in results for reason in result.reasons]
         report.write(aside, run, recipe, results, len(split.val), len(split.test))
         if reasons:
@@ -75,8 +81,14 @@ def convert(
     return out
 
 
+def _check_replaceable(folder: Path) -> None:
+    """Only an earlier conversion may be replaced: `--out runs` for `--out runs/bundles` must not cost the trainings."""
+    if folder.exists() and not (folder / report.FILE).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder}: is there and holds no earlier conversion; choose another --out.")
+
+
 def _convert_into(
-    folder: Path, run: runs.Run, split: Split, recipe: ConvertRecipe, wanted: list[Variant]
+    folder: Path, run: runs.Run, split: Split, recipe: ConvertRecipe, wanted: list[Variant], log: Path
 ) -> list[Result]:
     preprocess = run.meta.recipe.preprocess
     lumas = load_lumas(split.val + split.test, preprocess)
@@ -92,13 +104,13 @@ def _convert_into(
     network = export.deployable(run.network, recipe.relu_activations)
     export.export_onnx(network, (preprocess.height, preprocess.width), onnx)
     onnx_parity = verify.compare(held_out.reference, export.run_onnx(onnx, lumas), held_out.names, CLASSES)
-    rows = [Result("onnx", onnx.stat().st_size, onnx_parity, {}, verify.gate("float32", onnx_parity, recipe))]
+    rows = [Result("onnx", onnx.stat().st_size, onnx_parity, {}, verify.gate("onnx", onnx_parity, recipe))]
 
     drawn = calibration.draw(split.train, preprocess, recipe.calibration_pictures, run.meta.recipe.seed)
     with tempfile.TemporaryDirectory(dir=folder) as work:
         stack = Path(work) / "calibration.npy"
         np.save(stack, drawn.lumas)
-        made = tflite.write_variants(onnx, stack, Path(work) / "tflite", wanted, recipe.int8_ranges)
+        made = tflite.write_variants(onnx, stack, Path(work) / "tflite", wanted, log, recipe.int8_ranges)
         for variant in wanted:
             rows.append(_bundle(folder / variant, variant, made[variant], run, recipe, held_out, drawn))
     return rows
@@ -118,48 +130,60 @@ def _bundle(
     logits = np.stack([model.logits(luma) for luma in held_out.lumas])
     parity = verify.compare(held_out.reference, logits, held_out.names, CLASSES)
     reasons = verify.gate(variant, parity, recipe)
-    val, test = slice(None, held_out.val), slice(held_out.val, None)
-    metrics = measure(logits[test], held_out.targets[test], held_out.test_groups)
+    test, targets = slice(held_out.val, None), held_out.targets[held_out.val :]
+    finite = parity.max_difference is not None
+    metrics = measure(logits[test], targets, held_out.test_groups) if finite else {}
     if not reasons:
-        meta = run.meta
-        temperature = fit_temperature(logits[val], held_out.targets[val])
-        where = f"validation part ({held_out.val} pictures), outputs of this file"
-        bundles.write_bundle(
-            folder,
-            file,
-            bundles.Meta(
-                schema_version=bundles.SCHEMA_VERSION,
-                task=bundles.TASK,
-                name=f"{meta.data_name.lower()}-{meta.recipe.name}",
-                variant=variant,
-                intended_use=bundles.intended_use(meta.synthetic),
-                synthetic=meta.synthetic,
-                classes=CLASSES,
-                input=model.input,
-                output=model.output,
-                preprocess=meta.recipe.preprocess,
-                temperature=temperature,
-                operating_point=operating_point(
-                    logits[val], held_out.targets[val], temperature, recipe.target_sensitivity, where
-                ),
-                abstain=abstain_limit(logits[val], temperature, recipe.coverage, where),
-                training=bundles.Training(
-                    meta.data_name,
-                    meta.data_fingerprint,
-                    meta.split,
-                    schema.dump(meta.recipe),
-                    "; ".join(meta.initial_weights),
-                    meta.weights_sha256,
-                    drawn.manifest,
-                ),
-                metrics=metrics,
-                parity=parity.figures(),
-                versions=_versions(model),
-                created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-                files={},
-            ),
-        )
+        meta = _meta(variant, model, run, recipe, held_out, logits, drawn)
+        said = np.array([decide(row, meta).label for row in logits[test]])
+        metrics |= measure_verdicts(said, targets, held_out.test_groups)
+        bundles.write_bundle(folder, file, replace(meta, metrics=metrics, parity=parity.figures()))
     return Result(variant, file.stat().st_size, parity, metrics, reasons)
+
+
+def _meta(
+    variant: Variant,
+    model: Model,
+    run: runs.Run,
+    recipe: ConvertRecipe,
+    held_out: HeldOut,
+    logits: np.ndarray,
+    drawn: calibration.Calibration,
+) -> bundles.Meta:
+    """bundle.json without its figures; temperature and limits from this file's outputs on the validation part."""
+    meta, val = run.meta, slice(None, held_out.val)
+    temperature = fit_temperature(logits[val], held_out.targets[val])
+    where = f"validation part ({held_out.val} pictures), outputs of this file"
+    sensitivity = recipe.target_sensitivity
+    return bundles.Meta(
+        schema_version=bundles.SCHEMA_VERSION,
+        task=bundles.TASK,
+        name=f"{meta.data_name.lower()}-{meta.recipe.name}",
+        variant=variant,
+        intended_use=bundles.intended_use(meta.synthetic),
+        synthetic=meta.synthetic,
+        classes=CLASSES,
+        input=model.input,
+        output=model.output,
+        preprocess=meta.recipe.preprocess,
+        temperature=temperature,
+        operating_point=operating_point(logits[val], held_out.targets[val], temperature, sensitivity, where),
+        abstain=abstain_limit(logits[val], temperature, recipe.coverage, where),
+        training=bundles.Training(
+            meta.data_name,
+            meta.data_fingerprint,
+            meta.split,
+            schema.dump(replace(meta.recipe, convert=recipe)),
+            "; ".join(meta.initial_weights),
+            meta.weights_sha256,
+            drawn.manifest,
+        ),
+        metrics={},
+        parity={},
+        versions=_versions(model),
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        files={},
+    )
 
 
 def _versions(model: Model) -> dict[str, str]:

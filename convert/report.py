@@ -7,13 +7,14 @@ from train.metrics import percent
 from train.recipe import ConvertRecipe
 from train.runs import Run
 
+FILE = "report.json"
 _METRICS = ("accuracy", "balanced_accuracy", "auc_benign_malignant")
 
 
 def write(folder: Path, run: Run, recipe: ConvertRecipe, results: list, val: int, test: int) -> None:
     """Write report.json and report.md into `folder`. results: convert.pipeline.Result rows."""
     files.write_json(
-        folder / "report.json",
+        folder / FILE,
         {
             "notice": RESEARCH_NOTICE,
             "student": run.meta.weights_sha256,
@@ -39,9 +40,10 @@ def markdown(run: Run, results: list, val: int, test: int) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for row in results:
+        largest = "not finite" if row.parity.max_difference is None else f"{row.parity.max_difference:.3g}"
         cells = [percent(row.metrics[name]) if name in row.metrics else "" for name in _METRICS]
         lines.append(
-            f"| {row.variant} | {row.bytes / 1000:.0f} | {row.parity.max_difference:.3g} | "
+            f"| {row.variant} | {row.bytes / 1000:.0f} | {largest} | "
             f"{100 * row.parity.agreement:.1f} % | {' | '.join(cells)} |"
         )
     reasons = [reason for row in results for reason in row.reasons]

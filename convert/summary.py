@@ -50,7 +50,7 @@ def collect(out: Path, timings: dict[str, float], seconds: float) -> dict[str, A
             "metrics": schema.dump(bundle.meta.metrics),
             "agreement": bundle.meta.parity["top1_agreement"],
             "latency": {
-                str(row["threads"]): row["interpreter_ms"]
+                str(row["threads"]): {**row["interpreter_ms"], "valid": row["valid"], "reason": row["reason"]}
                 for row in bench["rows"]
                 if row["variant"] == variant and row["error"] is None
             },
@@ -70,18 +70,20 @@ def collect(out: Path, timings: dict[str, float], seconds: float) -> dict[str, A
         "pictures": evaluation["models"][str(out / "student")]["pictures"],
         "models": models,
         "daemon": daemon,
-        "verdicts": verdicts_by_truth(out / "verdicts.csv", student["synthetic"]),
+        "clip": daemon["source"].startswith("phantom"),
+        "verdicts": verdicts_by_truth(out / "verdicts.csv", daemon["source"].startswith("phantom")),
+        "warnings": bench["warnings"],
         "seconds": {**timings, "all": seconds},
     }
 
 
-def verdicts_by_truth(path: Path, synthetic: bool) -> dict[str, dict[str, int]]:
+def verdicts_by_truth(path: Path, of_clip: bool) -> dict[str, dict[str, int]]:
     """The daemon's verdicts by what was really in view: true label -> verdict -> frames.
 
     The phantom clip is deterministic, so a frame's truth follows from its number; a replayed picture's truth is its
     class folder.
     """
-    clip = PhantomClip() if synthetic else None
+    clip = PhantomClip() if of_clip else None
     with open(path, newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(line for line in stream if not line.startswith("#")))
     counts = Counter(
@@ -95,7 +97,7 @@ def page(out: Path, facts: dict[str, Any]) -> str:
     """The page as Markdown."""
     machine, split = facts["machine"], facts["split"]
     if facts["synthetic"]:
-        title = "busi-kd demonstration"
+        title = f"busi-kd on phantoms, recipe {facts['recipe']}"
         about = "All pictures are SYNTHETIC phantoms: the figures show that the path works, not how it reads patients."
     else:
         title = f"busi-kd on {facts['data']}, recipe {facts['recipe']}"
@@ -120,9 +122,13 @@ def page(out: Path, facts: dict[str, Any]) -> str:
         "",
         *_daemon(facts),
         "",
-        *(f"- {kind}: first weights {', '.join(names)}" for kind, names in facts["weights"].items()),
+        *(
+            f"- {kind}: first weights {', '.join(names)}; trained on {facts['trained_on'][kind]}"
+            for kind, names in facts["weights"].items()
+        ),
+        *(f"- benchmark: {sentence}" for sentence in facts["warnings"]),
         "",
-        f"Time: {facts['seconds']['all']:.0f} s in all. Written to {out}: teacher/, student/, bundles/ (one folder per "
+        f"Time: {facts['seconds']['all']:.0f} s, this time. Written to {out}: teacher/, student/, bundles/ (one per "
         "variant, report.md), evaluation.json, bench.json, daemon.json, verdicts.csv, logs/.",
     ]
     return "\n".join(lines) + "\n"
@@ -130,7 +136,11 @@ def page(out: Path, facts: dict[str, Any]) -> str:
 
 def _row(name: str, model: dict[str, Any]) -> str:
     latency = model.get("latency", {})
-    cells = [f"{latency[n]['p50']:.2f}" if n in latency else "" for n in ("1", "2")]
+    # valid is False for a run that was held back by heat or a weak supply, None where no sensor knows.
+    cells = [
+        f"{latency[n]['p50']:.2f}{' NOT VALID' * (latency[n]['valid'] is False)}" if n in latency else ""
+        for n in ("1", "2")
+    ]
     agreement = f"{100 * model['agreement']:.1f} %" if "agreement" in model else ""
     metrics = [percent(Estimate(**model["metrics"][metric])) for metric in _METRICS]
     return f"| {name} | {model['kb']:.0f} | {agreement} | {' | '.join([*metrics, *cells])} |"

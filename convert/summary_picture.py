@@ -22,12 +22,12 @@ def draw(path: Path, out: Path, facts: dict[str, Any]) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    synthetic = facts["synthetic"]
-    subject = "SYNTHETIC phantoms" if synthetic else f"{facts['data']}, recipe {facts['recipe']}"
-    figure = plt.figure(figsize=(12, 7.6 if synthetic else 4.2), layout="constrained")
+    clip = facts["clip"]
+    subject = "SYNTHETIC phantoms" if facts["synthetic"] else f"{facts['data']}, recipe {facts['recipe']}"
+    figure = plt.figure(figsize=(12, 7.6 if clip else 4.2), layout="constrained")
     figure.suptitle(f"busi-kd {facts['version']}: the whole path on {subject}\n{RESEARCH_NOTICE}", fontsize=13)
     charts = figure
-    if synthetic:  # patients' pictures are not drawn: a page like this is passed on
+    if clip:  # patients' pictures are not drawn: a page like this is passed on
         top, charts = figure.subfigures(2, 1, height_ratios=(1.05, 1))
         _draw_frames(top.subplots(1, 4), out)
     _draw_models(*charts.subplots(1, 3), facts)
@@ -71,7 +71,7 @@ def _draw_models(sizes, latency, accuracy, facts: dict[str, Any]) -> None:
     names = list(models)
     bars = sizes.barh(names, [model["kb"] for model in models.values()], color="#56b4e9")
     sizes.bar_label(bars, fmt="{:,.0f}", padding=3, fontsize=8)
-    sizes.set(xscale="log", title="size in kB", xlim=(500, max(model["kb"] for model in models.values()) * 6))
+    sizes.set(xscale="log", title="size, kB", xlim=(500, max(model["kb"] for model in models.values()) * 6))
     timed = {name: model["latency"]["1"]["p50"] for name, model in models.items() if "1" in model.get("latency", {})}
     bars = latency.barh(list(timed), list(timed.values()), color="#e69f00")
     latency.bar_label(bars, fmt="%.2f", padding=3, fontsize=8)
@@ -81,9 +81,10 @@ def _draw_models(sizes, latency, accuracy, facts: dict[str, Any]) -> None:
         low, high = (value[k] if value[k] is not None else value["value"] for k in ("low", "high"))
         accuracy.plot([100 * low, 100 * high], [row, row], color="#009e73", linewidth=2)
         accuracy.plot(100 * value["value"], row, "o", color="#009e73")
-    accuracy.set(title=f"accuracy on {facts['pictures']} test pictures, %", xlim=(30, 101), yticks=range(len(names)))
+    accuracy.set(title=f"accuracy, %, {facts['pictures']} test pictures", xlim=(30, 101), yticks=range(len(names)))
     accuracy.set_yticklabels(names)
     for axis in (sizes, latency, accuracy):
         axis.invert_yaxis()
         axis.tick_params(labelsize=8)
+        axis.title.set_fontsize(10)
         axis.spines[["top", "right"]].set_visible(False)

@@ -21,14 +21,14 @@ from device.errors import UserError
 
 
 def write_variants(
-    onnx: Path, calibration: Path, folder: Path, wanted: Sequence[Variant], int8_ranges: str = "observed"
+    onnx: Path, calibration: Path, folder: Path, wanted: Sequence[Variant], log: Path, int8_ranges: str = "observed"
 ) -> dict[Variant, Path]:
     """Write the wanted variants into `folder`; returns variant -> file. int8_ranges: see ConvertRecipe.
 
-    calibration: .npy of (N, H, W) uint8 luma. Raises UserError with the converter's last line when it fails.
+    calibration: .npy of (N, H, W) uint8 luma. log: file for the converters' output. Raises UserError with its last line
+    when they fail.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    log = folder / "convert.log"
     # Absolute, because the child works in `folder`: onnx2tf drops files into the working directory.
     paths = [str(path.absolute()) for path in (onnx, calibration, folder)]
     command = [sys.executable, "-m", "convert.tflite", *paths, int8_ranges, *wanted]
@@ -44,7 +44,9 @@ def write_variants(
     files = {variant: folder / f"{variant}.tflite" for variant in wanted}
     if done.returncode or not all(file.is_file() for file in files.values()):
         lines = log.read_text(errors="replace").strip().splitlines()
-        raise UserError(f"{onnx}: the TFLite conversion failed ({lines[-1] if lines else 'no output'}); see {log}.")
+        raise UserError(
+            f"the TFLite conversion failed ({lines[-1] if lines else 'no output'}); the reason is in {log}."
+        )
     return files
 
 

@@ -6,7 +6,6 @@ one goes on, so the same command can be repeated until it ends.
 
 import argparse
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -15,27 +14,32 @@ from pathlib import Path
 
 from convert import summary
 from device import RESEARCH_NOTICE
+from train.data.busi import read_dataset
+from train.data.splits import make_split
+from train.recipe import load_recipe
 
+ROOT = str(Path(__file__).resolve().parent.parent)
 Step = tuple[str, list[str]]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What the steps need. training: the options that teacher and students share (recipe, groups, weights)."""
+    """What the steps need. recipe, groups, weights: the options of that name with their values, or empty."""
 
     out: Path
     data: Path
-    training: list[str]
-    held_out: list[str]
+    recipe: list[str]
+    groups: list[str]
+    weights: list[str]
 
 
 def training_steps(plan: Plan) -> list[Step]:
     """Teacher, student, and the same student without a teacher, which shows what distillation did."""
-    teacher, data = plan.out / "teacher", str(plan.data)
-    student = ["train", "distill", data, *plan.training, "--teacher", str(teacher), "--out", str(plan.out / "student")]
-    alone = ["train", "distill", data, *plan.training, "--no-teacher", "--out", str(plan.out / "student-alone")]
+    teacher, common = plan.out / "teacher", [str(plan.data), *plan.recipe, *plan.groups, *plan.weights]
+    student = ["train", "distill", *common, "--teacher", str(teacher), "--out", str(plan.out / "student")]
+    alone = ["train", "distill", *common, "--no-teacher", "--out", str(plan.out / "student-alone")]
     return [
-        ("train the hybrid teacher", ["train", "teacher", data, *plan.training, "--out", str(teacher)]),
+        ("train the hybrid teacher", ["train", "teacher", *common, "--out", str(teacher)]),
         ("distil the student", student),
         ("train the same student without a teacher", alone),
     ]
@@ -43,12 +47,12 @@ def training_steps(plan: Plan) -> list[Step]:
 
 def proving_steps(plan: Plan, models: list[str], bench: list[str], daemon: list[str]) -> list[Step]:
     """Evaluation, conversion, latency, daemon. models: run folders below `out` to evaluate."""
-    out, data = plan.out, ["--data", str(plan.data), *plan.held_out]
+    out, data = plan.out, ["--data", str(plan.data), *plan.groups]
     runs = [str(out / name) for name in models]
     kept = ["--summary", str(out / "daemon.json"), "--verdicts", str(out / "verdicts.csv")]
     return [
         ("evaluate on the test part", ["train", "evaluate", *runs, *data, "--json", str(out / "evaluation.json")]),
-        ("convert and verify", ["convert", str(out / "student"), *data, "--out", str(out / "bundles")]),
+        ("convert and verify", ["convert", str(out / "student"), *data, *plan.recipe, "--out", str(out / "bundles")]),
         ("measure latency", ["device", "bench", str(out / "bundles"), *bench, "--json", str(out / "bench.json")]),
         ("run the daemon", ["device", "run", "--bundle", str(out / "bundles" / "int8-full"), *daemon, *kept]),
     ]
@@ -86,25 +90,29 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--out", type=Path, required=True, help="the same command goes on after a kill")
     parser.add_argument("--seconds", type=float, default=1.0, help="steady state per benchmark row and round (1)")
     args = parser.parse_args(arguments)
+    if not args.seconds > 0:
+        parser.error(f"--seconds must be above 0, not {args.seconds:g}")
+    make_split(read_dataset(args.data), load_recipe(args.recipe).split, args.groups)  # before hours of training
     groups = ["--groups", str(args.groups)] if args.groups else []
     weights = ["--weights-dir", str(args.weights_dir)] if args.weights_dir else []
-    plan = Plan(args.out, args.data, ["--recipe", args.recipe, *groups, *weights], groups)
+    plan = Plan(args.out, args.data, ["--recipe", args.recipe], groups, weights)
     test = args.out / "test"
-    shutil.rmtree(test, ignore_errors=True)  # a copy of pictures, made again below
-    part = ["train", "part", str(args.data), "--recipe", args.recipe, *groups, "--out", str(test)]
+    part = ["train", "part", str(args.data), *plan.recipe, *groups, "--out", str(test)]
     bench = ["--threads", "1,2", "--seconds", str(args.seconds), "--pictures", str(test)]
     daemon = ["--source", "folder", "--path", str(test), "--fps", "0"]  # 0: every picture, exactly once
+    (args.out / "verdicts.csv").unlink(missing_ok=True)  # the daemon would go on with an earlier call's
     models = ["teacher", "student", "student-alone"]
     proving = proving_steps(plan, models, bench, daemon)
     return run_steps(args.out, [*training_steps(plan), ("copy the held-out pictures", part), *proving])
 
 
 def _run(command: list[str], log: Path) -> int:
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    path = os.pathsep.join(filter(None, [ROOT, os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
     with open(log, "wb") as stream:
         stream.write(f"$ busi-kd {' '.join(command)}\n".encode())
         stream.flush()
-        call = [sys.executable, "-m", "device.main", *command]
+        call = [sys.executable, "-P", "-m", "device.main", *command]  # -P: not a `device` of the working folder
         return subprocess.run(call, env=environment, stdout=stream, stderr=subprocess.STDOUT).returncode
 
 

@@ -46,10 +46,11 @@ class Tensor:
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """Where `malignant` begins: calibrated P(malignant) >= threshold.
+    """Where `malignant` begins: calibrated P(malignant) >= threshold, unless the system abstains.
 
     The threshold is fixed at `target_sensitivity` on the validation part with this very file's outputs;
-    sensitivity and specificity (malignant vs. the rest) are what it reaches there. `derived_on` names the part.
+    sensitivity and specificity (malignant vs. the rest) are what the threshold alone reaches there; what the verdicts
+    reach, abstention included, stands in the metrics. `derived_on` names the part.
     """
 
     malignant_threshold: float
@@ -110,7 +111,7 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class Meta:
-    """The content of bundle.json; DESIGN: unknown keys refuse to load."""
+    """The content of bundle.json; an unknown key refuses to load."""
 
     schema_version: int
     task: Literal["breast-ultrasound-classification"]

@@ -1,6 +1,7 @@
 """Checkpoints of a training: when they are written, and so that a kill leaves the old one or the new one."""
 
 import io
+import time
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +27,25 @@ class Keep(Checkpoint):
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.best_loss = folder, float("inf")
+        self._seconds_before, self._began = 0.0, time.monotonic()
+
+    def seconds(self) -> float:
+        """How long the training has taken, the time before a kill included."""
+        return self._seconds_before + time.monotonic() - self._began
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         loss = float(trainer.callback_metrics["val_loss"])
         # Best first: killed between the two, the epoch is done again and writes the same best once more.
         if loss < self.best_loss:
             self.best_loss = loss
-            trainer.save_checkpoint(self.folder / BEST)
-        trainer.save_checkpoint(self.folder / LAST)
+            trainer.save_checkpoint(self.folder / BEST, weights_only=False)
+        trainer.save_checkpoint(self.folder / LAST, weights_only=False)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best_loss": self.best_loss}
+        return {"best_loss": self.best_loss, "seconds": self.seconds()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best_loss = state_dict["best_loss"]
+        self.best_loss, self._seconds_before = state_dict["best_loss"], state_dict["seconds"]
 
 
 class DurableIO(TorchCheckpointIO):

@@ -90,6 +90,8 @@ def _inputs(args: argparse.Namespace):
 
     recipe = load_recipe(args.recipe, args.seed)
     data = read_dataset(args.data)
+    counts = ", ".join(f"{count} {label}" for label, count in data.counts().items())
+    print(f"{data.name}: {counts}. {RESEARCH_NOTICE}")
     if not args.groups and not data.synthetic:
         print("Note: no --groups: each picture counts as its own group, so near-copies may stand on both sides.")
     return data, recipe

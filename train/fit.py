@@ -89,14 +89,15 @@ def run(
     """Fit `network` in place and leave it in eval mode with the selected epoch's weights.
 
     Checkpoints (`last`, `best` by val_loss) and log/metrics.csv lie under `folder`; when `last.ckpt` is there already
-    the run goes on from it. Returns the selected epoch and the validation figures of its weights. Raises UserError
-    when the loss becomes infinite, KeyboardInterrupt on SIGINT and SIGTERM.
+    the run goes on from it. Returns the selected epoch, the validation figures of its weights, and `seconds` in all.
+    Raises UserError when the loss becomes infinite, KeyboardInterrupt on SIGINT and SIGTERM.
     """
     checkpoints = folder / "checkpoints"
     sweep(checkpoints)
     log = folder / "log" / "metrics.csv"
     if log.is_file():  # Lightning's logger would delete it
         log.rename(log.with_name(f"metrics.before-restart-{len(list(log.parent.iterdir()))}.csv"))
+    keep = Keep(checkpoints)
     trainer = L.Trainer(
         max_epochs=fit.epochs,
         accelerator="auto",
@@ -105,7 +106,7 @@ def run(
         deterministic=True,
         default_root_dir=folder,
         logger=CSVLogger(folder, name="", version="log", flush_logs_every_n_steps=1),
-        callbacks=[Keep(checkpoints), TQDMProgressBar(refresh_rate=10)],
+        callbacks=[keep, TQDMProgressBar(refresh_rate=10)],
         plugins=[DurableIO()],
         num_sanity_val_steps=0,
         log_every_n_steps=1,
@@ -136,6 +137,7 @@ def run(
     )
     logits = predict(network, val.lumas)
     return {
+        "seconds": keep.seconds(),
         "selected_epoch": float(state["epoch"]),
         "val_loss": nll(logits, val.targets),
         "val_accuracy": accuracy(logits, val.targets),

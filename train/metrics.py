@@ -10,7 +10,7 @@ import torch
 from torchmetrics.functional.classification import binary_auroc, multiclass_accuracy
 
 from device.bundle import Estimate
-from device.decide import softmax
+from device.decide import ABSTAIN, softmax
 from train.data.busi import CLASSES
 
 _BENIGN, _MALIGNANT = CLASSES.index("benign"), CLASSES.index("malignant")
@@ -70,6 +70,35 @@ def measure(
         values = [metric(logits[i], targets[i]) for i in indices]
         found[name] = with_interval(metric(logits, targets), values)
     return found
+
+
+def measure_verdicts(
+    said: np.ndarray, targets: np.ndarray, groups: np.ndarray, repeats: int = 1000, seed: int = 0
+) -> dict[str, Estimate]:
+    """What the device's verdicts are worth, abstention and operating point included, intervals as in `measure`.
+
+    said: (N,) verdict labels of device.decide. Shares 0..1: `verdict_coverage` not abstained; `verdict_accuracy` right
+    among those; `malignant_called` and `malignant_missed` of the malignant pictures (the rest: abstained);
+    `benign_called_malignant` of the benign ones.
+    """
+    truth = np.array(CLASSES)[targets]
+    answered, malignant, benign = said != ABSTAIN, truth == "malignant", truth == "benign"
+    events = {
+        "verdict_coverage": (answered, np.ones_like(answered)),
+        "verdict_accuracy": (said == truth, answered),
+        "malignant_called": (said == "malignant", malignant),
+        "malignant_missed": (answered & (said != "malignant"), malignant),
+        "benign_called_malignant": (said == "malignant", benign),
+    }
+    indices = resampled(groups, repeats, seed)
+
+    def share(event: np.ndarray, among: np.ndarray) -> float | None:
+        return float(event[among].mean()) if among.any() else None
+
+    return {
+        name: with_interval(share(event, among), [share(event[i], among[i]) for i in indices])
+        for name, (event, among) in events.items()
+    }
 
 
 def with_interval(value: float | None, resampled_values: list[float | None]) -> Estimate:

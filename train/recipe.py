@@ -149,8 +149,8 @@ class ConvertRecipe:
     """Student -> bundle. relu_activations: hard-swish and hard-sigmoid written with relu6, which int8 XNNPACK takes.
     int8_ranges: activation ranges as observed by us, or by TensorFlow's calibrator, which errs (convert/ranges.py).
 
-    The gates are on held-out pictures, variant against PyTorch: share of equal top classes (0..1), and for the float
-    variants also the largest difference of a logit. target_sensitivity and coverage fix the operating point and the
+    The gates are on held-out pictures, variant against PyTorch: share of equal top classes (0..1), and for ONNX and
+    float32 also the largest difference of a logit. target_sensitivity and coverage fix the operating point and the
     abstention limit on the validation part, for each file from its own outputs.
     """
 

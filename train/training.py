@@ -1,6 +1,5 @@
 """The two trainings: the teacher on labels, the student on labels and the frozen teacher."""
 
-import time
 from pathlib import Path
 
 from train import torchvision_shim  # noqa: F401  before lightning
@@ -89,7 +88,6 @@ def _train(
     train_targets, val_targets = targets_of(split.train), targets_of(split.val)
     weights = fit.class_weights(train_targets, how)
     criterion = _labels_only(weights) if teacher is None else _with_teacher(teacher, recipe, weights)
-    start = time.monotonic()
     figures = fit.run(
         network,
         criterion,
@@ -99,7 +97,6 @@ def _train(
         LumaSet(val_lumas, val_targets),
         out,
     )
-    seconds = time.monotonic() - start
     return runs.finish(
         out,
         network,
@@ -117,7 +114,7 @@ def _train(
             "mebibytes": mebibytes(network),
             "validation": figures,
             "temperature": fit_temperature(fit.predict(network, val_lumas), val_targets),
-            "seconds": seconds,
+            "seconds": figures.pop("seconds"),
             "hardware": runs.hardware(),
             "versions": runs.versions(),
         },

@@ -60,7 +60,8 @@ def test_each_variant_is_a_loadable_bundle_that_says_what_it_is(bundles: Path, s
         assert meta.input.dtype == ("uint8" if variant == "int8-full" else "float32")
         assert meta.training.student_sha256 == meta_of_run.weights_sha256
         assert meta.training.split["fingerprint"] == meta_of_run.split["fingerprint"]
-        assert set(meta.metrics) == {"accuracy", "balanced_accuracy", "auc_benign_malignant"}
+        assert {"accuracy", "balanced_accuracy", "auc_benign_malignant", "malignant_missed"} <= set(meta.metrics)
+        assert meta.training.recipe["convert"]["calibration_pictures"] == 20
     int8 = load_bundle(bundles / "int8-full").meta
     assert (int8.input.scale, int8.input.zero_point) == (1.0, 0)
     sizes = {variant: (bundles / variant / "model.tflite").stat().st_size for variant in VARIANTS}
@@ -158,6 +159,15 @@ def test_what_does_not_belong_together_is_refused(
     assert not (tmp_path / "out").exists()
 
 
+def test_only_an_earlier_conversion_is_replaced(student: Path, phantoms: Path, tmp_path: Path, capsys) -> None:
+    (tmp_path / "runs" / "student").mkdir(parents=True)
+    (tmp_path / "runs" / "student" / "model.safetensors").write_text("months of work")
+    for out in (tmp_path / "runs", tmp_path / "runs" / "student" / "model.safetensors"):
+        assert command.main(["convert", str(student), "--data", str(phantoms), "--out", str(out)]) == 2
+        assert "no earlier conversion" in capsys.readouterr().err
+    assert (tmp_path / "runs" / "student" / "model.safetensors").read_text() == "months of work"
+
+
 def test_calibration_needs_pictures(phantoms: Path) -> None:
     from convert.calibration import draw
 
@@ -172,5 +182,5 @@ def test_a_converter_that_fails_says_so_and_keeps_its_log(tmp_path: Path) -> Non
     broken.write_bytes(b"no model")
     np.save(tmp_path / "calibration.npy", np.zeros((1, 64, 64), np.uint8))
     with pytest.raises(UserError, match="conversion failed"):
-        write_variants(broken, tmp_path / "calibration.npy", tmp_path / "out", ["float32"])
-    assert (tmp_path / "out" / "convert.log").stat().st_size > 0
+        write_variants(broken, tmp_path / "calibration.npy", tmp_path / "out", ["float32"], tmp_path / "convert.log")
+    assert (tmp_path / "convert.log").stat().st_size > 0

@@ -46,6 +46,8 @@ def test_the_whole_path_from_a_data_folder_to_one_page(phantoms: Path, tmp_path:
     assert all(facts["models"][variant]["latency"]["2"]["p50"] > 0 for variant in ("float32", "int8-full"))
     held_out = facts["split"]["pictures"]["test"]
     assert facts["daemon"]["frames"]["judged"] == held_out == facts["pictures"]
+    asked = {truth: sum(said.values()) for truth, said in facts["verdicts"].items()}
+    assert asked == {label: len(list((out / "test" / label).iterdir())) for label in ("benign", "malignant", "normal")}
     assert len(list((out / "test").rglob("*.png"))) == held_out
     assert cv2.imread(str(out / "summary.png")) is not None
     assert not list((out / "test").rglob("*_mask*"))
@@ -57,12 +59,24 @@ def test_the_whole_path_from_a_data_folder_to_one_page(phantoms: Path, tmp_path:
 
 
 def test_a_failed_step_shows_its_last_lines_and_its_log(tmp_path: Path, capsys) -> None:
-    status = whole.main([str(tmp_path / "nowhere"), "--out", str(tmp_path / "out")])
-    assert status == 2
+    missing = ["train", "teacher", str(tmp_path / "nowhere"), "--recipe", "demo", "--out", str(tmp_path / "run")]
+    assert whole.run_steps(tmp_path / "out", [("train the teacher", missing)]) == 2
     said = capsys.readouterr().out
     assert "nowhere: no such data folder" in said
     assert str(tmp_path / "out" / "logs") in said
     assert not (tmp_path / "out" / "summary.md").exists()
+
+
+def test_nothing_is_begun_with_what_cannot_work(phantoms: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "out"
+    for wrong in (
+        [str(tmp_path / "nowhere")],
+        [str(phantoms), "--recipe", "nonsense"],
+        [str(phantoms), "--groups", str(tmp_path / "no.csv")],
+    ):
+        assert command.main(["all", *wrong, "--out", str(out)]) == 2
+        assert len(capsys.readouterr().err.strip().splitlines()) == 1
+        assert not out.exists()
 
 
 def test_a_demonstration_does_not_remove_what_is_not_its_own(tmp_path: Path) -> None:
@@ -80,7 +94,7 @@ def test_truth_of_the_clip_follows_from_the_frames_number(tmp_path: Path) -> Non
         rows = csv.writer(stream)
         rows.writerow(["sequence", "name", "verdict"])
         rows.writerows([n, f"phantom {n}", "abstain"] for n in numbers)
-    found = summary.verdicts_by_truth(path, synthetic=True)
+    found = summary.verdicts_by_truth(path, of_clip=True)
     labels = [clip.frame(n).label for n in numbers]
     assert found == {label: {"abstain": labels.count(label)} for label in sorted(set(labels))}
     assert len(found) == 3
@@ -92,5 +106,5 @@ def test_truth_of_a_replayed_picture_is_its_folder(tmp_path: Path) -> None:
         "# research only\nsequence,name,verdict\n0,benign/benign (1).png,benign\n1,benign/benign (2).png,malignant\n"
         "2,normal/normal (4).png,normal\n"
     )
-    found = summary.verdicts_by_truth(path, synthetic=False)
+    found = summary.verdicts_by_truth(path, of_clip=False)
     assert found == {"benign": {"benign": 1, "malignant": 1}, "normal": {"normal": 1}}

@@ -18,6 +18,9 @@ def test_the_test_part_is_copied_without_masks(phantoms: Path, tmp_path: Path) -
     assert set(copied) == {f"{picture.label}/{picture.name}" for picture in split.test}
     for picture in split.test:
         assert copied[f"{picture.label}/{picture.name}"].read_bytes() == picture.path.read_bytes()
+    assert copy_part(split, "test", tmp_path / "test") == len(split.test)  # there already: as it is
+    with pytest.raises(UserError, match="is there already"):
+        copy_part(split, "val", tmp_path / "test")
 
 
 def test_nothing_is_written_over_or_left_half(phantoms: Path, tmp_path: Path) -> None:

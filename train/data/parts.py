@@ -1,5 +1,6 @@
 """A part of a split as a folder of pictures, for replaying held-out pictures on the device."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -7,13 +8,18 @@ from device import files
 from device.errors import UserError
 from train.data.splits import Split
 
+MARKER = "part.json"
+
 
 def copy_part(split: Split, part: str, folder: Path) -> int:
     """Copy the pictures of `part` (without masks) to `folder`/<class>/, as a whole or not at all; returns how many.
 
-    Raises UserError when `folder` exists or cannot be written.
+    The same part in the same folder is left as it is. Raises UserError when `folder` is anything else, or cannot be
+    written.
     """
-    folder = Path(folder)
+    folder, content = Path(folder), {"part": part, "split": split.fingerprint}
+    if (folder / MARKER).is_file() and json.loads((folder / MARKER).read_text()) == content:
+        return len(split.part(part))
     if folder.exists():
         raise UserError(f"{folder}: is there already; choose another folder or remove it.")
     try:
@@ -21,6 +27,7 @@ def copy_part(split: Split, part: str, folder: Path) -> int:
             for picture in split.part(part):
                 (aside / picture.label).mkdir(exist_ok=True)
                 shutil.copyfile(picture.path, aside / picture.label / picture.name)
+            files.write_json(aside / MARKER, content)
             files.replace_folder(aside, folder)
     except OSError as error:
         raise UserError(f"{folder}: the pictures cannot be copied there ({error}).") from error

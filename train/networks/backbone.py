@@ -48,6 +48,8 @@ def build(recipe: NetworkRecipe, size: tuple[int, int], weights_dir: Path | None
     classifiers = (classifier,) if isinstance(classifier, str) else classifier
     if recipe.weights not in ("random", "pretrained"):
         _load_file(net, recipe, weights_dir, classifiers)
+    if classes:
+        stem(net)  # before the training, not when it is converted
     for name in classifiers if classes else ():
         _begin_classifier(net.get_submodule(name))
     luma = Luma(net, recipe.mean, recipe.std)
@@ -59,6 +61,16 @@ def build(recipe: NetworkRecipe, size: tuple[int, int], weights_dir: Path | None
             "change the recipe's preprocess."
         ) from error
     return luma
+
+
+def stem(net: nn.Module) -> nn.Conv2d:
+    """A timm network's first convolution, over three channels. Raises UserError when it has none: such a network
+    cannot be folded to one channel."""
+    name = net.pretrained_cfg.get("first_conv")
+    layer = net.get_submodule(name) if isinstance(name, str) else None
+    if not isinstance(layer, nn.Conv2d) or layer.in_channels != 3 or layer.groups != 1:
+        raise UserError("the student's first layer is not a convolution over three channels; choose another student.")
+    return layer
 
 
 def _create_timm(recipe: NetworkRecipe, size: tuple[int, int], classes: int) -> nn.Module:
