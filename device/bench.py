@@ -46,6 +46,7 @@ import numpy as np
 from device import RESEARCH_NOTICE, __version__, files
 from device.bench_report import combine, describe_machine, failed, table
 from device.bundle import META_FILE
+from device.capture.folder import list_pictures
 from device.errors import UserError
 from device.phantom import CLASSES, make_phantom
 from device.preprocess import read_picture
@@ -54,7 +55,6 @@ from device.telemetry import SINCE_BOOT, Telemetry
 SCHEMA_VERSION = 1
 MAX_FRAMES = 8  # they lie in the measured process's memory
 PHANTOM_SIZE = (480, 640)  # height, width: what a cheap grabber gives
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 MEASURING_TIMEOUT_S = 120.0  # for all but the steady state: starting Python on a Pi Zero takes ten seconds
 
 
@@ -146,21 +146,17 @@ def find_bundles(paths: list[Path]) -> list[Path]:
 def load_frames(pictures: Path | None) -> tuple[list[np.ndarray], str]:
     """Up to MAX_FRAMES frames (uint8, grey or BGR) and a phrase that says what they are.
 
-    From a folder they are taken evenly over its sorted pictures, sub-folders included. Raises UserError when
-    there are none or one does not decode.
+    From a folder they are taken evenly over the pictures that the daemon would replay from it, in their order.
+    Raises UserError when there are none or one does not decode.
     """
     if pictures is None:
         size = " x ".join(map(str, PHANTOM_SIZE))
         phantoms = [make_phantom(CLASSES[i % len(CLASSES)], i, PHANTOM_SIZE).image for i in range(MAX_FRAMES)]
         return phantoms, f"{MAX_FRAMES} synthetic phantoms {size}"
-    if not pictures.is_dir():
-        raise UserError(f"{pictures}: no such folder; give a folder of pictures.")
-    found = sorted(p for p in pictures.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file())
-    if not found:
-        raise UserError(f"{pictures}: holds no picture ({', '.join(PICTURE_SUFFIXES)}); give another folder.")
+    found = list_pictures(pictures)
     count = min(len(found), MAX_FRAMES)
     chosen = [found[i * len(found) // count] for i in range(count)]
-    return [read_picture(path) for path in chosen], f"{count} of {len(found)} pictures in {pictures}"
+    return [read_picture(pictures / name) for name in chosen], f"{count} of {len(found)} pictures in {pictures}"
 
 
 def run_row(request: dict[str, Any]) -> dict[str, Any]:

@@ -146,7 +146,8 @@ def _cells(row: dict[str, Any]) -> dict[str, str]:
 
 
 def _name(row: dict[str, Any]) -> str:
-    return row["name"] or Path(row["folder"]).name
+    """All variants of one student share its name."""
+    return f"{row['name']} {row['variant']}" if row["name"] else Path(row["folder"]).name
 
 
 def _figure(value: float | None, digits: int) -> str:

@@ -74,7 +74,8 @@ class Daemon:
     def run(self, duration: float | None = None) -> str:
         """Judge until the source ends, a stop is asked for, or `duration` seconds are over; returns which.
 
-        Raises UserError when the source cannot be opened at the start, and whatever ended the capture thread.
+        Raises UserError when the source cannot be opened at the start, when not one of its pictures decodes and when
+        the first row of verdicts cannot be written; and whatever ended the capture thread.
         """
         self._say_hello()
         self.notifier.status("waiting for the first frame")
@@ -226,7 +227,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--loop", action="store_true", help="begin again after the last picture or frame; the phantom never ends")
     add("--threads", type=int, default=1, metavar="N", help="CPU threads (default: 1)")
     add("--duration", type=float, metavar="S", help="end after so many seconds")
-    add("--verdicts", type=Path, metavar="FILE.csv", help="write one row per judged frame, begun anew")
+    add("--verdicts", type=Path, metavar="FILE.csv", help="add one row per judged frame")
     add("--summary", type=Path, metavar="FILE.json", help="write the run's totals at its end")
 
 
@@ -276,7 +277,10 @@ def make_source(args: argparse.Namespace) -> Source:
 
 
 def open_rows(path: Path, bundle: Bundle, source: Source) -> log.RowFile:
-    """The file of verdicts: a comment line that says what it is, then one column per class's probability."""
+    """The file of verdicts: a comment line that says what the run is, then one column per class's probability.
+
+    Raises UserError when the file exists and is no such record.
+    """
     meta = bundle.meta
     what = {"bundle": meta.name, "id": bundle.id, "synthetic": True if meta.synthetic else source.synthetic}
     columns = ["sequence", "name", "captured_s", "verdict", "reason", *(f"p_{name}" for name in meta.classes)]

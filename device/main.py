@@ -1,6 +1,8 @@
 """The console command `busi-kd`: hands over to the group's own cli.py, imported only when that group is used."""
 
 import importlib
+import os
+import signal
 import sys
 
 from device import RESEARCH_NOTICE, __version__
@@ -27,8 +29,24 @@ def usage() -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run `busi-kd ARGUMENTS` and return the exit status: 0 done, 2 a mendable error, 3 a gate refused."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    """Run `busi-kd ARGUMENTS` and return the exit status: 0 done, 2 a mendable error, 3 a gate refused.
+
+    As in a shell, 130 is Ctrl-C, and 141 that the reader of the output has gone (`busi-kd ... | head`).
+    """
+    try:
+        try:
+            return _run(sys.argv[1:] if arguments is None else arguments)
+        finally:
+            sys.stdout.flush()  # here, where a failure can be told; at Python's exit it would be a traceback
+    except OSError as error:  # from standard output; _run tells the others
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left of it must not fail again
+        if isinstance(error, BrokenPipeError):
+            return 128 + signal.SIGPIPE
+        print(f"busi-kd: {_say_refused(error)}", file=sys.stderr)
+        return UserError.exit_status
+
+
+def _run(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(usage())
         return 0 if arguments else 2
@@ -43,6 +61,11 @@ def main(arguments: list[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         print(f"busi-kd: {_say_missing(arguments[0], error)}", file=sys.stderr)
         return UserError.exit_status
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # one that no command foresaw: a full disk, a failing card, a missing permission
+        print(f"busi-kd: {_say_refused(error)}", file=sys.stderr)
+        return UserError.exit_status
     except KeyboardInterrupt:
         print("busi-kd: interrupted.", file=sys.stderr)
         return 130
@@ -52,6 +75,14 @@ def _load_group(name: str):
     if name not in GROUPS:
         raise UserError(f"unknown group {name!r}{nearest(name, list(GROUPS))}; busi-kd --help lists them.")
     return importlib.import_module(GROUPS[name][0]).main
+
+
+def _say_refused(error: OSError) -> str:
+    """What the system refused, and on which file where it says so."""
+    why = error.strerror or " ".join(str(error).split()) or type(error).__name__
+    named = isinstance(error.filename, str | bytes) and error.filename
+    where = f"{os.fsdecode(error.filename)}: " if named else ""
+    return f"{where}the system refused to go on ({why}); correct that and run the command again."
 
 
 def _say_missing(group: str, error: ModuleNotFoundError) -> str:

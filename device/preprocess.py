@@ -4,6 +4,7 @@ The result is uint8 luma at the model's size. Normalisation (mean, scale) is par
 float arithmetic stands between the camera and an int8 model, and no figure has to be kept equal in two places.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,6 +14,7 @@ import numpy as np
 
 from device.errors import UserError
 
+_MASK = re.compile(r"(?P<stem>.*)_mask[^/]*\.png", re.IGNORECASE | re.DOTALL)
 _INTERPOLATION = {"area": cv2.INTER_AREA, "linear": cv2.INTER_LINEAR}
 
 
@@ -37,6 +39,16 @@ class Preprocess:
             raise ValueError(f"the input size {self.height} x {self.width} is outside 16..2048 pixels; correct it.")
         if not 0 <= self.fill <= 255:
             raise ValueError(f"the key 'fill' must lie in 0..255, not {self.fill}.")
+
+
+def pictured_stem(name: str) -> str | None:
+    """The stem of the picture that the mask file `name` belongs to (`a` for `a_mask_1.png`); None for no mask.
+
+    A mask is any `_mask*.png`, in upper or lower case: the outline drawn beside a picture, as in the BUSI data set
+    (W. Al-Dhabyani et al., "Dataset of breast ultrasound images", Data in Brief 28, 2020).
+    """
+    match = _MASK.fullmatch(name)
+    return match["stem"] if match else None
 
 
 def read_picture(path: Path) -> np.ndarray:

@@ -1,6 +1,5 @@
 """A folder of pictures as a source: for replaying recorded pictures and for evaluation on the device."""
 
-import fnmatch
 import os
 import re
 import time
@@ -11,10 +10,9 @@ import cv2
 from device.capture import EndOfStream, Frame, NoData, NoDevice, Undecodable, Unsupported
 from device.capture.pace import Pace, checked_fps
 from device.errors import UserError
-from device.preprocess import read_picture
+from device.preprocess import pictured_stem, read_picture
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".pgm", ".webp")
-MASKS = "*_mask*.png"  # the outline drawn beside a picture, as in the BUSI data set
 
 
 def natural_key(name: str) -> tuple[list[list[str | int]], str]:
@@ -42,7 +40,7 @@ def list_pictures(folder: Path) -> list[str]:
         names += [
             Path(parent, name).relative_to(folder).as_posix()
             for name in files
-            if name.lower().endswith(SUFFIXES) and not name.startswith(".") and not fnmatch.fnmatch(name.lower(), MASKS)
+            if name.lower().endswith(SUFFIXES) and not name.startswith(".") and pictured_stem(name) is None
         ]
     if not names:
         raise UserError(f"{folder}: no picture there ({', '.join(SUFFIXES)}); give a folder of pictures.")

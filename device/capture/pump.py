@@ -82,6 +82,11 @@ class Pump:
                 self._move_frames()
             except EndOfStream as error:
                 self._change(Signal(EndOfStream.state, str(error)))
+                if self.undecodable and not self.captured:
+                    raise UserError(
+                        f"{self._source.description}: none of its {self.undecodable} pictures decodes; "
+                        "replace them or give another source."
+                    ) from error
                 return
             except UserError as error:
                 if not opened:  # at the very start it is the request that is wrong, later the source has gone

@@ -39,6 +39,6 @@ def pending(sock: socket.socket) -> list[str]:
 
 
 def read_rows(path: Path) -> tuple[str, list[dict[str, str]]]:
-    """The comment line and the rows of a file of verdicts."""
+    """The first comment line and the rows of a file of verdicts."""
     comment, *lines = path.read_text().splitlines()
-    return comment, list(csv.DictReader(lines))
+    return comment, list(csv.DictReader(line for line in lines if not line.startswith("#")))

@@ -143,8 +143,8 @@ def test_the_table_says_what_was_measured(script_run: tuple[str, dict[str, Any]]
     assert "8 synthetic phantoms 480 x 640" in lines[2]
     assert "2 x 3 runs after 1 warm-up" in lines[2]
     for row in report["rows"]:
-        wanted = [row["name"], row["bundle_id"], str(row["threads"])]
-        line = next(line.split() for line in lines if line.split()[:3] == wanted)
+        wanted = [row["name"], row["variant"], row["bundle_id"], str(row["threads"])]
+        line = next(line.split() for line in lines if line.split()[:4] == wanted)
         assert f"{row['interpreter_ms']['p50']:.2f}" in line
         assert f"{row['path_ms']['p95']:.2f}" in line
 
@@ -182,7 +182,7 @@ def test_a_broken_bundle_stays_in_the_table(
         (["nowhere"], "nowhere: no such folder"),
         (["empty"], "empty: no bundle.json"),
         (["float32", "--pictures", "nowhere"], "nowhere: no such folder"),
-        (["float32", "--pictures", "empty"], "empty: holds no picture"),
+        (["float32", "--pictures", "empty"], "empty: no picture there"),
         (["float32", "--pictures", "bad"], "bad/x.png: this picture does not decode"),
         (["float32", "--threads", "1,0"], "'0' must be 1 or more"),
         (["float32", "--threads", "two"], "'two' is not a whole number"),
@@ -211,7 +211,8 @@ def test_frames_from_pictures(bundle_dir: Path, tmp_path: Path) -> None:
         name = f"deeper/{index:02}.PNG" if index % 3 else f"{index:02}.jpg"
         coded = cv2.imencode(".png", rng.integers(0, 255, size, np.uint8))[1]
         (tmp_path / "pictures" / name).write_bytes(coded.tobytes())
-    (tmp_path / "pictures" / "notes.txt").write_text("not a picture")
+    for name in ("notes.txt", "00_mask.png", "deeper/01_mask2.png", "._00.png"):  # not pictures
+        (tmp_path / "pictures" / name).write_text("nothing that decodes")
     frames, _ = device.bench.load_frames(tmp_path / "pictures")
     assert len(frames) == device.bench.MAX_FRAMES
     assert {frame.ndim for frame in frames} == {2, 3}

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from device.bench_report import ROW_FIELDS, combine, describe_machine
+from device.bench_report import ROW_FIELDS, combine, describe_machine, table
 from device.bench_row import summary, validity
 
 STATISTICS = ("min", "p50", "p90", "p95", "p99", "max")
@@ -87,6 +87,21 @@ def test_one_bad_round_spoils_the_row_and_one_unknown_makes_it_unknown() -> None
     assert (row["valid"], row["reason"]) == (False, "held back")
     row = combine([unknown])
     assert (row["peak_memory_mb"], row["other_cpu_percent"]) == (None, None)
+
+
+def test_rows_of_one_student_are_told_apart_in_the_table_and_below_it() -> None:
+    rounds = {
+        "float32": a_round(1.0, name="student", variant="float32", file_kb=1.0, other_cpu_percent=70.0),
+        "int8-full": a_round(1.0, name="student", variant="int8-full", file_kb=1.0, valid=False, reason="held back"),
+    }
+    rows = [{"folder": f"/b/{v}", "threads": 1, "error": None, **combine([one])} for v, one in rounds.items()]
+    settings = {"runs": None, "seconds": 5.0, "rounds": 1, "warmup": 0, "inputs": "phantoms"}
+    report = {"machine": describe_machine(), "settings": settings, "rows": rows, "warnings": []}
+    lines = table(report).splitlines()
+    for name in ("student float32", "student int8-full"):
+        assert sum(line.startswith(f"{name}  ") for line in lines) == 1
+    assert any(line.startswith("student float32, 1 thread(s): 70 % of a core") for line in lines)
+    assert "student int8-full, 1 thread(s) not valid: held back" in lines
 
 
 def test_the_machine_of_a_pi(tmp_path: Path) -> None:

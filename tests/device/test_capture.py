@@ -52,7 +52,8 @@ def grab_all(source: capture.Source) -> tuple[list[capture.Frame], list[capture.
 
 def test_pictures_are_listed_in_natural_order_without_masks_and_hidden_files(tmp_path: Path) -> None:
     wanted = ["a/frame 2.png", "a/frame 10.png", "B/x.jpg", "b1.PNG"]
-    write_pictures(tmp_path, [*wanted, "a/frame 2_mask.png", "a/frame 2_mask_1.png", "._b1.png", ".trash/y.png"])
+    masks = ["a/frame 2_mask.png", "a/frame 2_mask_1.png", "a/frame 2_mask2.png", "b1_MASK.PNG"]
+    write_pictures(tmp_path, [*wanted, *masks, "._b1.png", ".trash/y.png"])
     (tmp_path / "notes.txt").write_text("no picture")
     assert list_pictures(tmp_path) == wanted
 

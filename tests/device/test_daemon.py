@@ -115,9 +115,52 @@ def test_a_replay_judges_every_picture_once_and_as_without_the_daemon(
     assert summary["verdicts"] == {"benign": 2, "malignant": 1, "normal": 1, "abstain": 2}
     assert summary["notice"] == RESEARCH_NOTICE
     assert summary["synthetic"] == {"source": None, "model": True}
-    assert summary["bundle"] == {"name": "tiny-int8-full", "id": bundle.id, "variant": "int8-full"}
+    assert summary["bundle"] == {"name": "tiny", "id": bundle.id, "variant": "int8-full"}
     assert set(summary["stages_ms"]) == set(STAGES)
     assert all(0 <= stage["p50"] <= stage["p95"] and stage["count"] == 6 for stage in summary["stages_ms"].values())
+
+
+def test_a_second_run_adds_to_the_record_and_a_failed_one_leaves_it_alone(
+    bundle: Bundle, pictures: Path, tmp_path: Path
+) -> None:
+    rows_file = tmp_path / "v.csv"
+    options = ("--bundle", bundle.folder, "--source", "folder", "--fps", 0, "--verdicts", rows_file)
+    assert run(*options, "--path", tmp_path / "absent").returncode == 2
+    assert not rows_file.exists()
+    assert run(*options, "--path", pictures).returncode == 0
+    first = rows_file.read_text()
+    assert run(*options, "--path", tmp_path / "absent").returncode == 2
+    assert rows_file.read_text() == first
+    rows_file.write_text(first + '6,"scan (13), le')  # power failed
+    assert run(*options, "--path", pictures).returncode == 0
+    whole = rows_file.read_text()
+    assert whole.startswith(first)
+    assert whole.count("sequence,name,captured_s,verdict") == 1
+    assert [RESEARCH_NOTICE in line for line in whole.splitlines() if line.startswith("#")] == [True, True]
+    rows = read_rows(rows_file)[1]
+    assert [row["sequence"] for row in rows] == [*"012345", "6", *"012345"]
+    assert [row["verdict"] for row in rows[:6]] == [row["verdict"] for row in rows[7:]]
+
+    other = tmp_path / "notes.csv"
+    other.write_text("a,b\n1,2\n")
+    done = run(*options[:-1], other, "--path", pictures)
+    assert done.returncode == 2
+    assert f"busi-kd: {other}: exists and is no record with the columns sequence," in done.stderr
+    assert other.read_text() == "a,b\n1,2\n"
+
+
+def test_a_folder_without_one_picture_that_decodes_ends_with_status_2(bundle: Bundle, tmp_path: Path) -> None:
+    folder, rows_file = tmp_path / "broken", tmp_path / "v.csv"
+    folder.mkdir()
+    for name in ("1.png", "2.png"):
+        (folder / name).write_bytes(b"\x89PNG and then nothing")
+    options = ("--bundle", bundle.folder, "--source", "folder", "--path", folder, "--fps", 0, "--verdicts", rows_file)
+    done = run(*options)
+    assert done.returncode == 2
+    sentences = [line for line in done.stderr.splitlines() if line.startswith("busi-kd: ")]
+    assert len(sentences) == 1
+    assert f"{folder}: none of its 2 pictures decodes" in sentences[0]
+    assert not rows_file.exists()
 
 
 def test_a_video_is_replayed_to_its_end(bundle: Bundle, tmp_path: Path) -> None:

@@ -247,7 +247,8 @@ def test_bad_frames_are_counted_named_once_and_survived(bundle: Bundle) -> None:
 
 def test_frames_that_do_not_decode_are_named_up_to_a_bound(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pump, "MAX_NAMED", 3)
-    source = Scripted([capture.Undecodable(f"picture {i} is broken") for i in range(10)], live=False)
+    broken = [capture.Undecodable(f"picture {i} is broken") for i in range(10)]
+    source = Scripted([*broken, np.zeros((8, 8, 4), np.uint8)], live=False)
     lines: list[str] = []
     judge = daemon.Daemon(bundle, open_bundle(bundle), source, Notifier({}), say=lines.append)
     judge.run()
@@ -256,6 +257,14 @@ def test_frames_that_do_not_decode_are_named_up_to_a_bound(bundle: Bundle, monke
     assert sum("not named" in line for line in lines) == 1
     assert judge.summary("over")["fps_judged"] == 0.0
     assert judge.summary("over")["stages_ms"]["infer"] == {"p50": None, "p95": None, "highest": None, "count": 0}
+
+
+def test_a_source_of_which_nothing_decodes_is_the_users_to_mend(bundle: Bundle) -> None:
+    source = Scripted([capture.Undecodable("broken")] * 3, live=False)
+    judge = daemon.Daemon(bundle, open_bundle(bundle), source, Notifier({}), say=lambda line: None)
+    with pytest.raises(UserError, match="scripted: none of its 3 pictures decodes"):
+        judge.run()
+    assert not source.is_open
 
 
 def test_a_bug_in_a_source_ends_the_daemon_loudly(bundle: Bundle) -> None:

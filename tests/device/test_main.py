@@ -1,6 +1,7 @@
 """The command `busi-kd` from outside: what it says, its exit status, and what it imports on the way."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -155,6 +156,55 @@ def test_a_refusal_has_status_3(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert capsys.readouterr().err == "busi-kd: the gate said no\n"
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(28, "No space left on device", "/a/b"), "/a/b: the system refused to go on (No space left on device)"),
+        (OSError(28, "No space left on device", b"/a/b"), "/a/b: the system refused to go on (No space left on"),
+        (OSError(5, "Input/output error"), "the system refused to go on (Input/output error)"),
+        (OSError(5, "Input/output error", 3), "the system refused to go on (Input/output error)"),
+        (OSError("no errno,\ntwo lines"), "the system refused to go on (no errno, two lines)"),
+        (TimeoutError(), "the system refused to go on (TimeoutError)"),
+    ],
+)
+def test_what_the_system_refuses_is_one_line_and_status_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: OSError, said: str
+) -> None:
+    def refuse(arguments: list[str]) -> int:
+        raise error
+
+    monkeypatch.setattr(cli, "main", refuse)
+    assert main.main(["device"]) == 2
+    out, err = capsys.readouterr()
+    assert err.startswith(f"busi-kd: {said}")
+    assert (out, err.count("\n")) == ("", 1)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["device", "show", "B"], ["device", "run", "--bundle", "B"]])
+def test_a_reader_that_has_gone_ends_it_quietly(bundle_dir: Path, arguments: list[str]) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "device.main",
+        *(str(bundle_dir / "float32") if a == "B" else a for a in arguments),
+    ]
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(command, cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert done.returncode == 141
+    assert [line for line in done.stderr.splitlines() if "INFO:" not in line] == []  # the interpreter's own lines
+
+
+def test_an_output_that_cannot_be_written_is_told() -> None:
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "device.main", "--help"]
+        done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("busi-kd: the system refused to go on (No space left on device)")
+    assert done.stderr.count("\n") == 1
+
+
 def test_ctrl_c_ends_with_status_130() -> None:
     code = """
 import signal, sys
@@ -206,7 +256,7 @@ def test_help_does_not_wait_for_opencv_or_the_interpreter() -> None:
 def test_the_device_works_without_the_hosts_packages(bundle_dir: Path, tmp_path: Path, error: str) -> None:
     bundle = bundle_dir / "int8-full"
     done = _without(HEAVY, "device", "show", bundle, error=error)
-    assert (done.returncode, json.loads(done.stdout)["name"]) == (0, "tiny-int8-full")
+    assert (done.returncode, json.loads(done.stdout)["name"]) == (0, "tiny")
     summary = tmp_path / "summary.json"
     run = ["run", "--bundle", bundle, "--source", "phantom", "--duration", 0.5, "--summary", summary]
     done = _without(HEAVY, "device", *run, error=error)

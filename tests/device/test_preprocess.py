@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from device.errors import UserError
-from device.preprocess import Preprocess, prepare, read_picture, to_luma
+from device.preprocess import Preprocess, pictured_stem, prepare, read_picture, to_luma
 
 SIDES = st.integers(1, 90)
 MODEL_SIDES = st.integers(16, 80)
@@ -256,3 +256,22 @@ def test_missing_and_unreadable_pictures(tmp_path: Path) -> None:
         assert str(caught.value) == f"{path}: no such picture; check the path."
     with pytest.raises(UserError, match=r"x: this picture cannot be read \(File name too long\); check the path\."):
         read_picture(tmp_path / ("x" * 300))
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [
+        ("benign (1)_mask.png", "benign (1)"),
+        ("benign (1)_mask_1.png", "benign (1)"),
+        ("benign (1)_mask2.png", "benign (1)"),
+        ("a_mask_b_mask_1.png", "a_mask_b"),
+        ("A_MASK.PNG", "A"),
+        ("_mask.png", ""),
+        ("benign (1).png", None),
+        ("a_mask.jpg", None),
+        ("a_mask.png.txt", None),
+        ("mask.png", None),
+    ],
+)
+def test_a_mask_belongs_to_the_picture_named_before_it(name: str, stem: str | None) -> None:
+    assert pictured_stem(name) == stem

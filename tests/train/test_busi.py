@@ -74,6 +74,22 @@ def test_several_masks_are_merged_by_or(folder: Path) -> None:
     assert np.array_equal(merged, wanted)
 
 
+def test_every_name_with_mask_in_it_is_a_mask_and_never_a_picture(folder: Path) -> None:
+    names = ["benign (2)_mask.png", "benign (2)_mask2.png", "benign (2)_mask_1 copy.png"]
+    for name in names[1:]:
+        shutil.copy(folder / "benign" / names[0], folder / "benign" / name)
+    data = read_dataset(folder)
+    assert data.counts()["benign"] == 3
+    assert sorted(path.name for path in data.pictures[1].masks) == sorted(names)
+
+
+def test_a_folder_named_like_a_picture_is_none(folder: Path) -> None:
+    before = read_dataset(folder)
+    for name in ("x.png", "y_mask.png"):
+        (folder / "benign" / name).mkdir()
+    assert read_dataset(folder) == before
+
+
 def test_without_masks_nothing_is_marked(folder: Path) -> None:
     picture = read_dataset(folder).pictures[-1]
     mask = load_mask(picture, (40, 60))

@@ -11,12 +11,11 @@ import cv2
 import numpy as np
 
 from device.errors import UserError
-from device.preprocess import Preprocess, prepare, read_picture
+from device.preprocess import Preprocess, pictured_stem, prepare, read_picture
 
 CLASSES = ("benign", "malignant", "normal")
 OFFICIAL_FOLDER = "Dataset_BUSI_with_GT"
 MARKER = "dataset.json"  # written beside synthetic data, so that it can never pass for patients' pictures
-_MASK = re.compile(r"^(?P<stem>.+?)_mask(_\d+)?\.png$")
 
 
 @dataclass(frozen=True)
@@ -75,13 +74,14 @@ def read_dataset(folder: Path) -> DataSet:
 
 
 def _read_class(folder: Path, label: str) -> list[Picture]:
-    names = sorted((path.name for path in folder.glob("*.png")), key=_natural)
+    # Not is_file: a link that leads nowhere is a picture that is missing, which must be noticed.
+    names = sorted((path.name for path in folder.glob("*.png") if not path.is_dir()), key=_natural)
     masks: dict[str, list[Path]] = {}
     stems = []
     for name in names:
-        match = _MASK.match(name)
-        if match:
-            masks.setdefault(match["stem"], []).append(folder / name)
+        stem = pictured_stem(name)
+        if stem is not None:
+            masks.setdefault(stem, []).append(folder / name)
         else:
             stems.append(name.removesuffix(".png"))
     orphan = next((found[0] for stem, found in masks.items() if stem not in set(stems)), None)
