@@ -123,7 +123,7 @@ _LOGITS = arrays(np.float32, st.tuples(st.integers(1, 40), st.just(3)), elements
 def test_the_abstention_limit_is_the_highest_that_keeps_the_coverage(logits: np.ndarray, coverage: float) -> None:
     found = abstain_limit(logits, 1.3, coverage, "val")
     confidence = softmax(logits, 1.3).max(axis=1)
-    best = max(limit for limit in confidence if (confidence >= limit).mean() >= coverage - 1e-9)
+    best = min(0.9, max(limit for limit in confidence if (confidence >= limit).mean() >= coverage - 1e-9))
     assert found.min_confidence == best
     assert found.coverage == (confidence >= best).mean()
     assert found.derived_on == "val"
@@ -138,6 +138,13 @@ def test_the_abstention_limit_by_hand() -> None:
     assert found.coverage == pytest.approx(9 / 11)
     everything = abstain_limit(logits, 1.0, 1.0, "val")
     assert (everything.min_confidence, everything.coverage) == (pytest.approx(0.4), 1.0)
+
+
+def test_an_answer_above_nine_tenths_is_not_withheld() -> None:
+    p = np.array([0.95, 0.999, 0.9999, 0.99999])
+    logits = np.log(np.stack([p, (1 - p) / 2, (1 - p) / 2], axis=1))
+    found = abstain_limit(logits, 1.0, 0.5, "val")
+    assert (found.min_confidence, found.coverage) == (0.9, 1.0)
 
 
 def test_rounding_keeps_no_picture_too_many() -> None:
