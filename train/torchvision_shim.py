@@ -1,6 +1,6 @@
 """Let a torchvision wheel that was linked against another torch build be imported; import this first.
 
-The registry's torchvision is linked against CUDA's torch. On a CPU torch its compiled operators are absent and the
+PyPI's torchvision is linked against CUDA's torch. On a CPU torch its compiled operators are absent and the
 import fails with "operator torchvision::nms does not exist", although its Python parts, which timm uses, are whole.
 Declaring the two schemas is enough. A complete torchvision is left alone. timm, lightning and torchmetrics all import
 torchvision, so modules that use them import this one before.
