@@ -260,7 +260,8 @@ def test_a_part_is_copied_as_it_is_without_masks(data: Path, recipe: str, tmp_pa
     call = ["train", "part", str(data), "--recipe", recipe, "--part", part, "--seed", "5", "--out", str(out)]
     assert main(call) == 0
     wanted = make_split(read_dataset(data), load_recipe(recipe).split, None).part(part)
-    copied = {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    copied = {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*.*") if path.is_file()}
+    assert json.loads(copied.pop("part.json"))["part"] == part
     assert copied == {f"{picture.label}/{picture.name}": picture.path.read_bytes() for picture in wanted}
     assert [path.name for path in out.parent.iterdir()] == ["part"], "nothing is left beside it"
 
