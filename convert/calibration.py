@@ -21,8 +21,8 @@ class Calibration:
 def draw(train: tuple[Picture, ...], preprocess: Preprocess, count: int, seed: int) -> Calibration:
     """Draw up to `count` training pictures, each class in its share. Raises UserError when there are under 20.
 
-    Two pixels of the first picture are set to 0 and 255, so that the input range is the camera's: a uint8 input then
-    has scale 1 and zero point 0 exactly and takes luma without arithmetic.
+    Two pixels of the first picture are set to 0 and 255, so that the input range is the camera's: the int8 input
+    then has scale 1 and zero point -128 exactly and takes luma by flipping one bit, without arithmetic.
     """
     if len(train) < 20:
         raise UserError(f"{len(train)} training pictures are too few to calibrate int8; at least 20 are needed.")

@@ -20,7 +20,7 @@ def quantise(
 ) -> bytes:
     """A full-integer TFLite model (int8 weights per channel, int8 activations) from a set-up converter.
 
-    samples: model inputs (1, H, W, C) float32, the calibration set. input_dtype, output_dtype: tf.uint8 or tf.int8.
+    samples: model inputs (1, H, W, C) float32, the calibration set. input_dtype, output_dtype: tf.int8.
     observed: False keeps the calibrator's own ranges, for comparison.
     """
     converter.optimizations = [lite.Optimize.DEFAULT]

@@ -80,12 +80,12 @@ def _int8_dynamic(tf: Any, model: Path, path: Path) -> None:
 
 
 def _int8_full(tf: Any, model: Path, lumas: np.ndarray, path: Path, observed: bool) -> None:
-    """Everything in int8, ranges from `lumas` (N, H, W) uint8; takes uint8 luma, gives int8 logits."""
+    """Everything in int8, ranges from `lumas` (N, H, W) uint8; takes luma - 128 as int8, gives int8 logits."""
     from convert import ranges
 
     samples = [luma[None, :, :, None].astype(np.float32) for luma in lumas]
     converter = tf.lite.TFLiteConverter.from_saved_model(str(model))
-    path.write_bytes(ranges.quantise(converter, samples, tf.uint8, tf.int8, observed))
+    path.write_bytes(ranges.quantise(converter, samples, tf.int8, tf.int8, observed))
 
 
 if __name__ == "__main__":

@@ -57,13 +57,13 @@ def test_each_variant_is_a_loadable_bundle_that_says_what_it_is(bundles: Path, s
         assert meta.synthetic
         assert "synthetic phantoms" in meta.intended_use
         assert meta.classes == CLASSES
-        assert meta.input.dtype == ("uint8" if variant == "int8-full" else "float32")
+        assert meta.input.dtype == ("int8" if variant == "int8-full" else "float32")
         assert meta.training.student_sha256 == meta_of_run.weights_sha256
         assert meta.training.split["fingerprint"] == meta_of_run.split["fingerprint"]
         assert {"accuracy", "balanced_accuracy", "auc_benign_malignant", "malignant_missed"} <= set(meta.metrics)
         assert meta.training.recipe["convert"]["calibration_pictures"] == 20
     int8 = load_bundle(bundles / "int8-full").meta
-    assert (int8.input.scale, int8.input.zero_point) == (1.0, 0)
+    assert (int8.input.scale, int8.input.zero_point) == (1.0, -128)
     sizes = {variant: (bundles / variant / "model.tflite").stat().st_size for variant in VARIANTS}
     assert sizes["int8-full"] < sizes["float16"] < sizes["float32"]
 

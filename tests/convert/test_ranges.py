@@ -24,7 +24,7 @@ def quantised(function, samples: list[np.ndarray]) -> list[dict]:
         function, input_signature=[tf.TensorSpec((1, 32, 32, 4), tf.float32)]
     ).get_concrete_function()
     converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete])
-    interpreter = tf.lite.Interpreter(model_content=ranges.quantise(converter, samples, tf.uint8, tf.int8))
+    interpreter = tf.lite.Interpreter(model_content=ranges.quantise(converter, samples, tf.int8, tf.int8))
     interpreter.allocate_tensors()
     return interpreter.get_tensor_details()
 
