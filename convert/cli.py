@@ -53,7 +53,7 @@ def _convert(arguments: list[str]) -> int:
     )
     parser.add_argument("student", type=Path, help="run folder of a trained student")
     parser.add_argument("--data", type=Path, required=True, help="data folder of the training")
-    parser.add_argument("--groups", type=Path, metavar="CSV", help="groups file of the training")
+    parser.add_argument("--split", type=Path, metavar="FILE", help="split.json of the training (default: the run's)")
     parser.add_argument("--out", type=Path, required=True, help="folder that gets one bundle per variant")
     parser.add_argument("--recipe", help="take [convert] from this recipe instead of the student's")
     parser.add_argument("--variants", default=",".join(VARIANTS), help=f"default {','.join(VARIANTS)}")
@@ -68,7 +68,7 @@ def _convert(arguments: list[str]) -> int:
     from train.recipe import load_recipe
 
     recipe = load_recipe(args.recipe).convert if args.recipe else None
-    out = convert(args.student, read_dataset(args.data), args.groups, args.out, recipe, wanted)
+    out = convert(args.student, read_dataset(args.data), args.split, args.out, recipe, wanted)
     print((out / "report.md").read_text())
     print(f"Bundles: {', '.join(str(out / variant) for variant in wanted)}")
     return 0

@@ -1,6 +1,6 @@
 """What int8 costs and gains: hard-swish as it is or through relu6, ranges from TensorFlow's calibrator or observed.
 
-`python -m convert.int8_study STUDENT --data DATA [--groups CSV]` converts one student four ways, loads each file with
+`python -m convert.int8_study STUDENT --data DATA` converts one student four ways, loads each file with
 the device's interpreter and prints one row each: agreement with PyTorch on the held-out pictures, test metrics,
 latency in interleaved rounds, and into how many pieces XNNPACK's delegation leaves the graph.
 """
@@ -21,8 +21,8 @@ from device.runtime import Model
 from train import fit, runs
 from train.data.busi import CLASSES, load_lumas, read_dataset
 from train.data.torch_data import targets_of
-from train.evaluate import same_split
-from train.metrics import measure, percent
+from train.evaluation.metrics import measure, percent
+from train.evaluation.models import candidate, split_of
 
 ROUNDS, RUNS = 7, 60
 
@@ -32,11 +32,10 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m convert.int8_study", description=__doc__)
     parser.add_argument("student", type=Path, help="run folder of a trained student")
     parser.add_argument("--data", type=Path, required=True, help="data folder of the training")
-    parser.add_argument("--groups", type=Path, metavar="CSV", help="groups file of the training")
     args = parser.parse_args(arguments)
     run = runs.load_run(args.student, "student")
     data = read_dataset(args.data)
-    split = same_split(args.student, run.meta, data, args.groups)
+    split = split_of(candidate(run), data)
     preprocess, pictures = run.meta.recipe.preprocess, split.val + split.test
     lumas, names = load_lumas(pictures, preprocess), [picture.name for picture in pictures]
     reference, test = fit.predict(run.network, lumas), slice(len(split.val), None)

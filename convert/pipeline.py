@@ -19,10 +19,11 @@ from device.runtime import Model
 from train import fit, runs
 from train.calibrate import abstain_limit, fit_temperature, operating_point
 from train.data.busi import CLASSES, DataSet, load_lumas
+from train.data.split_file import FILE, write_split
 from train.data.splits import Split
 from train.data.torch_data import targets_of
-from train.evaluate import same_split
-from train.metrics import measure, measure_verdicts
+from train.evaluation.metrics import measure, measure_verdicts
+from train.evaluation.models import candidate, split_of
 from train.recipe import ConvertRecipe
 
 
@@ -50,12 +51,17 @@ class Result:
 
 
 def convert(
-    student: Path, data: DataSet, groups: Path | None, out: Path, recipe: ConvertRecipe | None, wanted: list[Variant]
+    student: Path,
+    data: DataSet,
+    split_path: Path | None,
+    out: Path,
+    recipe: ConvertRecipe | None,
+    wanted: list[Variant],
 ) -> Path:
     """Convert a finished student run; `out` becomes a folder with one bundle per wanted variant and the report.
 
     Raises Refused when a gate fails: `out` is then left as it was and the report lies in `out`.refused. Raises
-    UserError when student, data or groups do not belong together, a converter fails, or `out` holds something that no
+    UserError when student and data do not belong together, a converter fails, or `out` holds something that no
     conversion wrote.
     """
     out = Path(out).absolute()
@@ -64,11 +70,12 @@ def convert(
         _check_replaceable(folder)
     run = runs.load_run(student, "student")
     recipe = recipe or run.meta.recipe.convert
-    split = same_split(student, run.meta, data, groups)
+    split = split_of(candidate(run), data, file=split_path)
     with files.folder_beside(out) as aside:
         log = out.with_name(out.name + ".log")
         results = _convert_into(aside, run, split, recipe, wanted, log)
         log.unlink()  # a failed converter leaves it
+        write_split(aside / FILE, split, data)  # so that the bundles can be evaluated without the run folder
         reasons = [reason for result in results for reason in result.reasons]
         report.write(aside, run, recipe, results, len(split.val), len(split.test))
         if reasons:
@@ -135,6 +142,8 @@ def _bundle(
     metrics = measure(logits[test], targets, held_out.test_groups) if finite else {}
     if not reasons:
         meta = _meta(variant, model, run, recipe, held_out, logits, drawn)
+        threshold = meta.operating_point.malignant_threshold
+        metrics = measure(logits[test], targets, held_out.test_groups, meta.temperature, threshold)
         said = np.array([decide(row, meta).label for row in logits[test]])
         metrics |= measure_verdicts(said, targets, held_out.test_groups)
         bundles.write_bundle(folder, file, replace(meta, metrics=metrics, parity=parity.figures()))
@@ -172,6 +181,7 @@ def _meta(
         training=bundles.Training(
             meta.data_name,
             meta.data_fingerprint,
+            meta.view,
             meta.split,
             schema.dump(replace(meta.recipe, convert=recipe)),
             "; ".join(meta.initial_weights),

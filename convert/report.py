@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from device import RESEARCH_NOTICE, files, schema
-from train.metrics import percent
+from train.evaluation.metrics import percent
+from train.options import warnings
 from train.recipe import ConvertRecipe
 from train.runs import Run
 
@@ -18,6 +19,7 @@ def write(folder: Path, run: Run, recipe: ConvertRecipe, results: list, val: int
         {
             "notice": RESEARCH_NOTICE,
             "student": run.meta.weights_sha256,
+            "split": run.meta.split,
             "synthetic": run.meta.synthetic,
             "recipe": schema.dump(recipe),
             "pictures": {"validation": val, "test": test},
@@ -35,6 +37,7 @@ def markdown(run: Run, results: list, val: int, test: int) -> str:
         "",
         f"{RESEARCH_NOTICE} Data: {kind}. Parity: against PyTorch on {val + test} held-out pictures. "
         f"Metrics: {test} test pictures, percent [95 % interval over groups].",
+        *(line for said in warnings(run.meta.split, run.meta.synthetic) for line in ("", f"**{said}**")),
         "",
         "| file | kB | largest logit difference | agree | accuracy | balanced accuracy | AUC benign vs malignant |",
         "|---|---|---|---|---|---|---|",

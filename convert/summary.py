@@ -10,7 +10,8 @@ from convert import summary_picture
 from device import RESEARCH_NOTICE, __version__, files, schema
 from device.bundle import VARIANTS, Estimate, load_bundle
 from device.phantom_clip import PhantomClip
-from train.metrics import percent
+from train.evaluation.metrics import percent
+from train.options import warnings
 
 _METRICS = ("accuracy", "balanced_accuracy", "auc_benign_malignant")
 _KINDS = ("teacher", "student", "student-alone")
@@ -105,8 +106,9 @@ def page(out: Path, facts: dict[str, Any]) -> str:
         about = (
             f"Split: {split['protocol']}, test fold {split['test_fold']} of {split['folds']}, seed {split['seed']}: "
             f"{pictures['train']} training, {pictures['val']} validation, {pictures['test']} test pictures, "
-            f"{split['left_out']} with conflicting labels left out; training seed {facts['seed']}."
+            f"{split['left_out']} left out (conflicting labels, excluded); training seed {facts['seed']}."
         )
+        about += "".join(f" **{sentence}**" for sentence in warnings(split, facts["synthetic"]))
     lines = [
         f"# {title}",
         "",

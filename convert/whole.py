@@ -13,29 +13,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from convert import summary
-from device import RESEARCH_NOTICE
-from train.data.busi import read_dataset
-from train.data.splits import make_split
-from train.recipe import load_recipe
+from device import RESEARCH_NOTICE, files
+from device.errors import UserError
+from train import options
 
 ROOT = str(Path(__file__).resolve().parent.parent)
+MARKER = "all.json"
 Step = tuple[str, list[str]]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What the steps need. recipe, groups, weights: the options of that name with their values, or empty."""
+    """What the steps need. recipe, split, weights: the options of that kind with their values, or empty."""
 
     out: Path
     data: Path
     recipe: list[str]
-    groups: list[str]
+    split: list[str]
     weights: list[str]
 
 
 def training_steps(plan: Plan) -> list[Step]:
     """Teacher, student, and the same student without a teacher, which shows what distillation did."""
-    teacher, common = plan.out / "teacher", [str(plan.data), *plan.recipe, *plan.groups, *plan.weights]
+    teacher, common = plan.out / "teacher", [str(plan.data), *plan.recipe, *plan.split, *plan.weights]
     student = ["train", "distill", *common, "--teacher", str(teacher), "--out", str(plan.out / "student")]
     alone = ["train", "distill", *common, "--no-teacher", "--out", str(plan.out / "student-alone")]
     return [
@@ -47,7 +47,7 @@ def training_steps(plan: Plan) -> list[Step]:
 
 def proving_steps(plan: Plan, models: list[str], bench: list[str], daemon: list[str]) -> list[Step]:
     """Evaluation, conversion, latency, daemon. models: run folders below `out` to evaluate."""
-    out, data = plan.out, ["--data", str(plan.data), *plan.groups]
+    out, data = plan.out, ["--data", str(plan.data)]
     runs = [str(out / name) for name in models]
     kept = ["--summary", str(out / "daemon.json"), "--verdicts", str(out / "verdicts.csv")]
     return [
@@ -83,27 +83,32 @@ def run_steps(out: Path, todo: list[Step]) -> int:
 def main(arguments: list[str]) -> int:
     """Run the whole path on a data set; returns the first failed step's exit status."""
     parser = argparse.ArgumentParser(prog="busi-kd all", description=f"{__doc__} {RESEARCH_NOTICE}")
-    parser.add_argument("data", type=Path, help="data folder in the BUSI layout")
-    parser.add_argument("--recipe", default="offline", help="shipped recipe or .toml file (default offline)")
-    parser.add_argument("--groups", type=Path, metavar="CSV", help="columns image, group_id: near-copies stay together")
+    options.add(parser, recipe="offline")
     parser.add_argument("--weights-dir", type=Path, metavar="DIR", help="folder of .safetensors the recipe names")
     parser.add_argument("--out", type=Path, required=True, help="the same command goes on after a kill")
     parser.add_argument("--seconds", type=float, default=1.0, help="steady state per benchmark row and round (1)")
     args = parser.parse_args(arguments)
     if not args.seconds > 0:
         parser.error(f"--seconds must be above 0, not {args.seconds:g}")
-    make_split(read_dataset(args.data), load_recipe(args.recipe).split, args.groups)  # before hours of training
-    groups = ["--groups", str(args.groups)] if args.groups else []
+    options.read(args)  # before hours of training
+    _begin(args.out)
     weights = ["--weights-dir", str(args.weights_dir)] if args.weights_dir else []
-    plan = Plan(args.out, args.data, ["--recipe", args.recipe], groups, weights)
+    plan = Plan(args.out, args.data, ["--recipe", args.recipe], options.given(args), weights)
     test = args.out / "test"
-    part = ["train", "part", str(args.data), *plan.recipe, *groups, "--out", str(test)]
+    part = ["train", "part", str(args.data), *plan.recipe, *plan.split, "--out", str(test)]
     bench = ["--threads", "1,2", "--seconds", str(args.seconds), "--pictures", str(test)]
     daemon = ["--source", "folder", "--path", str(test), "--fps", "0"]  # 0: every picture, exactly once
     (args.out / "verdicts.csv").unlink(missing_ok=True)  # the daemon would go on with an earlier call's
     models = ["teacher", "student", "student-alone"]
     proving = proving_steps(plan, models, bench, daemon)
     return run_steps(args.out, [*training_steps(plan), ("copy the held-out pictures", part), *proving])
+
+
+def _begin(out: Path) -> None:
+    """Mark `out` as this command's: only then may an earlier call's files in it be replaced."""
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / MARKER).is_file())):
+        raise UserError(f"{out}: is not empty and holds no earlier call of this command; choose another --out.")
+    files.write_json(out / MARKER, {"notice": RESEARCH_NOTICE})
 
 
 def _run(command: list[str], log: Path) -> int:

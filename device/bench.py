@@ -10,7 +10,7 @@ The JSON report (`--json`), null where unknown:
     settings: threads (list), seconds, runs (null: seconds count), warmup, rounds, inputs (what the frames are);
     rows, each:
         folder, threads, error (null, or why there are no figures: then all below is null);
-        name, bundle_id, variant, synthetic, metrics: from the bundle, so that the artefact that gave the
+        name, bundle_id, variant, synthetic, cautions, metrics: from the bundle, so that the artefact that gave the
         accuracy is the one that was timed; file_kb (1000 bytes); interpreter (name and version);
         load_ms (open and allocate, the interpreter's library being loaded), first_ms (first inference);
         prepare_ms, interpreter_ms, path_ms (picture to verdict: prepare, logits, decide), each with

@@ -12,7 +12,7 @@ from device import RESEARCH_NOTICE
 BUSY_PERCENT = 25.0  # of one core: more than a quiet system's own services take
 _MEDIANS = ("load_ms", "first_ms", "fps", "process_cpu_percent", "other_cpu_percent")
 _LATENCIES = ("prepare_ms", "interpreter_ms", "path_ms")
-_COPIED = ("name", "bundle_id", "variant", "synthetic", "interpreter", "file_kb", "metrics")
+_COPIED = ("name", "bundle_id", "variant", "synthetic", "cautions", "interpreter", "file_kb", "metrics")
 ROW_FIELDS = (
     *_COPIED,
     *_LATENCIES,
@@ -112,6 +112,7 @@ def table(report: dict[str, Any]) -> str:
         if (row["other_cpu_percent"] or 0.0) > BUSY_PERCENT:
             what = f"{row['other_cpu_percent']:.0f} % of a core went to other programs; stop them and measure again"
             lines.append(f"{_name(row)}, {row['threads']} thread(s): {what}.")
+    lines += dict.fromkeys(f"{row['name']}: {caution}" for row in report["rows"] for caution in row["cautions"] or ())
     lines += report["warnings"]
     lines.append("Times in ms, medians of the rounds; model: the interpreter alone; path: picture to verdict.")
     return "\n".join(lines)

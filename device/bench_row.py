@@ -87,6 +87,7 @@ def measure(
         "bundle_id": bundle.id,
         "variant": bundle.meta.variant,
         "synthetic": bundle.meta.synthetic,
+        "cautions": list(bundle.meta.cautions),
         "interpreter": model.backend,
         "file_kb": bundle.model_path.stat().st_size / 1e3,
         "metrics": schema.dump(bundle.meta.metrics),

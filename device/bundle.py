@@ -90,10 +90,14 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Training:
-    """Where the weights come from: data, split, recipe, initial weights, calibration pictures."""
+    """Where the weights come from: data, split, recipe, initial weights, calibration pictures.
+
+    view: what the training's pictures show, `whole` scans or a `lesion-crop` each.
+    """
 
     data_name: str
     data_fingerprint: str
+    view: Literal["whole", "lesion-crop"]
     split: dict[str, Any]
     recipe: dict[str, Any]
     weights: str
@@ -143,6 +147,21 @@ class Meta:
             raise ValueError(f"input.shape {self.input.shape} does not fit preprocess, which gives {wanted}.")
         if self.output.shape != (1, len(self.classes)):
             raise ValueError(f"output.shape {self.output.shape} does not fit {len(self.classes)} classes.")
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """What whoever reads this model's figures or verdicts must know about its training; mostly nothing."""
+        split, said = self.training.split, []
+        if split.get("leaks"):
+            said.append(
+                f"LEAKY SPLIT: trained and tested under the protocol {split.get('protocol')!r}, with copies of test "
+                "pictures in training; its figures do not say how well patients are read."
+            )
+        elif split.get("groups") == "one per picture" and not self.synthetic:
+            said.append("COPIES UNKNOWN: test pictures may have near-copies in training; its figures may be too good.")
+        if self.training.view == "lesion-crop":
+            said.append("LESION CROPS: this model was trained on lesions cut out, not on whole pictures.")
+        return tuple(said)
 
 
 @dataclass(frozen=True)

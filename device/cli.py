@@ -45,5 +45,6 @@ def show(args: argparse.Namespace) -> int:
     bundle = load_bundle(args.bundle, args.trusted_keys)
     model = open_bundle(bundle)
     head = {"notice": RESEARCH_NOTICE, "id": bundle.id, "signed_by": bundle.signed_by, "interpreter": model.backend}
+    head["cautions"] = bundle.meta.cautions
     print(json.dumps(head | schema.dump(bundle.meta), indent=2))
     return 0

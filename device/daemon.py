@@ -199,6 +199,8 @@ class Daemon:
             both = (("the pictures", self.source.synthetic), ("the model's training data", meta.synthetic))
             named = " and ".join(name for name, synthetic in both if synthetic)
             self._say(f"SYNTHETIC: {named} show nobody; for demonstration only.")
+        for caution in meta.cautions:
+            self._say(caution)
 
     def summary(self, ended: str) -> dict:
         """The run as plain data; ended: why it is over, as `run` returned it."""

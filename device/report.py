@@ -84,6 +84,7 @@ def summary(
         "synthetic": {"source": source_synthetic, "model": meta.synthetic},
         "version": __version__,
         "bundle": {"name": meta.name, "id": bundle.id, "variant": meta.variant},
+        "cautions": list(meta.cautions),
         "interpreter": backend,
         "threads": threads,
         "source": source,

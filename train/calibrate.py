@@ -6,7 +6,7 @@ from device.bundle import Abstain, OperatingPoint
 from device.decide import softmax
 from device.errors import UserError
 from train.data.busi import CLASSES
-from train.metrics import nll
+from train.evaluation.metrics import nll
 
 CERTAIN = 0.9
 _MALIGNANT = CLASSES.index("malignant")

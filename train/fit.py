@@ -22,7 +22,7 @@ from device.errors import UserError
 from train.checkpoints import BEST, LAST, DurableIO, Keep, sweep
 from train.data.busi import CLASSES
 from train.data.torch_data import LumaSet
-from train.metrics import accuracy, balanced_accuracy, nll
+from train.evaluation.metrics import accuracy, balanced_accuracy, nll
 from train.recipe import Fit
 
 Criterion = Callable[[Tensor, Tensor, Tensor], Tensor]  # (luma, logits, target) -> scalar loss
@@ -158,8 +158,9 @@ def predict(network: nn.Module, lumas: np.ndarray, batch: int = 32) -> np.ndarra
 
 
 def class_weights(targets: np.ndarray, fit: Fit) -> Tensor | None:
-    """Weights inverse to class frequency with mean 1 over the pictures, or None."""
+    """Weights inverse to class frequency with mean 1 over the pictures, or None. A class without pictures gets 1."""
     if fit.class_weights == "none":
         return None
     counts = np.bincount(targets, minlength=len(CLASSES))
-    return torch.tensor(len(targets) / (len(CLASSES) * counts), dtype=torch.float32)
+    weights = len(targets) / ((counts > 0).sum() * np.maximum(counts, 1))
+    return torch.tensor(np.where(counts > 0, weights, 1.0), dtype=torch.float32)

@@ -13,12 +13,16 @@ from device.preprocess import Preprocess
 
 @dataclass(frozen=True)
 class SplitRecipe:
-    """`grouped`: StratifiedGroupKFold over the groups, groups with conflicting labels left out.
+    """How pictures are divided into a training, a validation and a test part; train/data/splits.py does it.
 
-    Of `folds` folds, `test_fold` is the test part, `val_fold` the validation part, the rest is for training.
+    `grouped`, the default: StratifiedGroupKFold over the groups of near-copies, groups with conflicting labels left
+    out. Of `folds` folds, `test_fold` is the test part, `val_fold` the validation part, the rest is for training.
+
+    The other two leak and are for comparison. `random`: the same without regard to groups. `paper`: each class
+    oversampled to the biggest one's size, then 20 % test and 10 % validation at random; the folds play no part.
     """
 
-    protocol: Literal["grouped"] = "grouped"
+    protocol: Literal["grouped", "random", "paper"] = "grouped"
     folds: int = 5
     test_fold: int = 0
     val_fold: int = 1
@@ -33,6 +37,11 @@ class SplitRecipe:
         if self.test_fold == self.val_fold:
             raise ValueError(f"split.test_fold and split.val_fold are both {self.test_fold}; they must differ.")
         check_seed("split.seed", self.seed)
+
+    @property
+    def leaks(self) -> bool:
+        """Whether the protocol is named as one that lets copies of a picture stand on both sides."""
+        return self.protocol != "grouped"
 
 
 @dataclass(frozen=True)

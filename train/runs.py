@@ -1,4 +1,4 @@
-"""A run folder: `model.safetensors` with a `meta.json` beside it, Lightning's log and checkpoints."""
+"""A run folder: `model.safetensors`, `meta.json`, `split.json`, Lightning's log and checkpoints."""
 
 import importlib.metadata
 import json
@@ -14,7 +14,10 @@ from torch import nn
 
 from device import __version__, files, schema
 from device.errors import UserError
-from train.data.busi import CLASSES
+from train.data import split_file
+from train.data.busi import CLASSES, DataSet
+from train.data.split_file import write_split
+from train.data.splits import Split
 from train.networks.backbone import build
 from train.networks.teacher import build_teacher
 from train.recipe import NetworkRecipe, Recipe
@@ -32,13 +35,13 @@ class RunMeta:
     data_name: str
     data_fingerprint: str
     synthetic: bool
+    view: str
     split: dict[str, Any]
     initial_weights: tuple[str, ...]
     teacher_sha256: str | None
     parameters: int
     mebibytes: float
-    validation: dict[str, float]
-    temperature: float
+    validation: dict[str, float | None]
     seconds: float
     hardware: str
     versions: dict[str, str]
@@ -101,10 +104,11 @@ def finished(folder: Path, identity: dict[str, Any]) -> bool:
     return False
 
 
-def claim(folder: Path, identity: dict[str, Any]) -> None:
+def claim(folder: Path, identity: dict[str, Any], split: Split, data: DataSet) -> None:
     """Make `folder` this run's, once all its inputs have proved usable: a mended mistake must find it free."""
     if not (folder / STARTED).is_file():
         files.write_json(folder / STARTED, identity)
+    write_split(folder / split_file.FILE, split, data)
 
 
 def finish(folder: Path, network: nn.Module, meta: dict[str, Any]) -> Run:

@@ -12,25 +12,23 @@ from torch import Tensor, nn
 from device import schema
 from device.errors import UserError
 from train import fit, runs
-from train.calibrate import fit_temperature
 from train.data.busi import DataSet, load_lumas
-from train.data.splits import Split, make_split
+from train.data.splits import Split
 from train.data.torch_data import LumaSet, targets_of
 from train.losses import DistillationLoss
 from train.networks.backbone import mebibytes
 from train.recipe import Fit, Recipe
 
 
-def train_teacher(data: DataSet, recipe: Recipe, groups: Path | None, weights_dir: Path | None, out: Path) -> runs.Run:
+def train_teacher(data: DataSet, recipe: Recipe, split: Split, weights_dir: Path | None, out: Path) -> runs.Run:
     """Train the hybrid teacher on the split's training part; `out` becomes a run folder. Goes on after a kill."""
-    split = make_split(data, recipe.split, groups)
     return _train("teacher", data, recipe, split, weights_dir, out, recipe.teacher.fit, None)
 
 
 def distill(
     data: DataSet,
     recipe: Recipe,
-    groups: Path | None,
+    split: Split,
     weights_dir: Path | None,
     teacher: runs.Run | None,
     out: Path,
@@ -39,7 +37,6 @@ def distill(
 
     Raises UserError when the teacher was trained on another split or other data: it may know test pictures.
     """
-    split = make_split(data, recipe.split, groups)
     if teacher is not None:
         _check_teacher(teacher, data, split, recipe)
     return _train("student", data, recipe, split, weights_dir, out, recipe.student.fit, teacher)
@@ -74,8 +71,14 @@ def _train(
         "teacher": teacher.meta.weights_sha256 if teacher else None,
     }
     if runs.finished(out, identity):
+        done = runs.load_run(out, kind)
+        if done.meta.split != split.describe():
+            raise UserError(
+                f"{out}: holds this run, but judged by other groups of near-copies; choose another --out, or give the "
+                "groups of the training."
+            )
         print(f"{out}: finished already; nothing to do.")
-        return runs.load_run(out, kind)
+        return done
     if len(split.train) < how.batch:
         raise UserError(
             f"{len(split.train)} training pictures do not fill one batch of {how.batch}; lower the recipe's batch."
@@ -84,7 +87,7 @@ def _train(
     train_lumas, val_lumas, _ = (load_lumas(split.part(part), recipe.preprocess) for part in ("train", "val", "test"))
     L.seed_everything(recipe.seed, workers=True, verbose=False)
     network = runs.make_network(kind, recipe, weights_dir)
-    runs.claim(out, identity)
+    runs.claim(out, identity, split, data)
     train_targets, val_targets = targets_of(split.train), targets_of(split.val)
     weights = fit.class_weights(train_targets, how)
     criterion = _labels_only(weights) if teacher is None else _with_teacher(teacher, recipe, weights)
@@ -107,13 +110,13 @@ def _train(
             "data_name": data.name,
             "data_fingerprint": data.fingerprint,
             "synthetic": data.synthetic,
+            "view": data.view,
             "split": split.describe(),
             "initial_weights": runs.initial_weights(kind, recipe),
             "teacher_sha256": teacher.meta.weights_sha256 if teacher else None,
             "parameters": sum(p.numel() for p in network.parameters()),
             "mebibytes": mebibytes(network),
             "validation": figures,
-            "temperature": fit_temperature(fit.predict(network, val_lumas), val_targets),
             "seconds": figures.pop("seconds"),
             "hardware": runs.hardware(),
             "versions": runs.versions(),

@@ -14,8 +14,8 @@ from device.runtime import open_bundle
 from train.calibrate import fit_temperature, operating_point
 from train.data.busi import CLASSES, load_lumas, read_dataset
 from train.data.torch_data import targets_of
-from train.evaluate import run_bundle, same_split
-from train.metrics import accuracy
+from train.evaluation.metrics import accuracy
+from train.evaluation.models import open_model, run_bundle, split_of
 from train.runs import load_run
 
 pytestmark = pytest.mark.slow
@@ -72,7 +72,7 @@ def test_figures_in_the_bundle_come_from_the_file_itself(bundles: Path, phantoms
     data = read_dataset(phantoms)
     for variant in ("float32", "int8-full"):
         bundle = load_bundle(bundles / variant)
-        split = same_split(bundles, bundle.meta.training, data, None)
+        split = split_of(open_model(bundle.folder), data)
         test = run_bundle(bundle, load_lumas(split.test, bundle.meta.preprocess))
         assert bundle.meta.metrics["accuracy"].value == accuracy(test, targets_of(split.test))
         val, targets = run_bundle(bundle, load_lumas(split.val, bundle.meta.preprocess)), targets_of(split.val)
@@ -83,7 +83,7 @@ def test_figures_in_the_bundle_come_from_the_file_itself(bundles: Path, phantoms
 
 def test_calibration_pictures_come_from_the_training_part_alone(bundles: Path, phantoms: Path) -> None:
     training = load_bundle(bundles / "int8-full").meta.training
-    split = same_split(bundles, training, read_dataset(phantoms), None)
+    split = split_of(open_model(bundles / "int8-full"), read_dataset(phantoms))
     names = training.calibration["names"]
     assert set(names) <= {picture.name for picture in split.train}
     assert len(names) == training.calibration["pictures"] >= 18
@@ -109,6 +109,19 @@ def test_evaluate_reads_bundles_through_the_device(bundles: Path, phantoms: Path
     said = json.loads(report.read_text())["models"][str(bundles / "int8-full")]["metrics"]["accuracy"]["value"]
     assert said == load_bundle(bundles / "int8-full").meta.metrics["accuracy"].value
     assert "never a diagnosis" in capsys.readouterr().out
+
+
+def test_a_leak_by_protocol_is_told_by_report_and_bundle(phantoms: Path, tmp_path: Path) -> None:
+    recipe, run, out = tmp_path / "tiny.toml", tmp_path / "student", tmp_path / "bundles"
+    recipe.write_text(RECIPE.format(gates=OPEN).replace("epochs = 3", "epochs = 1"))
+    common = [str(phantoms), "--no-teacher", "--recipe", str(recipe), "--protocol", "paper", "--out", str(run)]
+    assert command.main(["train", "distill", *common]) == 0
+    assert load_run(run).meta.recipe.split.protocol == "paper"
+    call = ["convert", str(run), "--data", str(phantoms), "--variants", "float32", "--out", str(out)]
+    assert command.main(call) == 0
+    assert "**The protocol 'paper' leaks by construction" in (out / "report.md").read_text()
+    assert load_bundle(out / "float32").meta.cautions[0].startswith("LEAKY SPLIT")
+    assert json.loads((out / "report.json").read_text())["split"]["leaks"] is True
 
 
 def test_one_picture_from_file_to_logits(bundles: Path, phantoms: Path) -> None:

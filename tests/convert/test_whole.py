@@ -73,10 +73,19 @@ def test_nothing_is_begun_with_what_cannot_work(phantoms: Path, tmp_path: Path, 
         [str(tmp_path / "nowhere")],
         [str(phantoms), "--recipe", "nonsense"],
         [str(phantoms), "--groups", str(tmp_path / "no.csv")],
+        [str(phantoms), "--split", str(tmp_path / "no.json")],
+        [str(phantoms), "--only", str(tmp_path / "no.txt")],
     ):
         assert command.main(["all", *wrong, "--out", str(out)]) == 2
         assert len(capsys.readouterr().err.strip().splitlines()) == 1
         assert not out.exists()
+
+
+def test_the_whole_path_does_not_touch_what_is_not_its_own(phantoms: Path, tmp_path: Path, capsys) -> None:
+    (tmp_path / "verdicts.csv").write_text("mine")
+    assert command.main(["all", str(phantoms), "--recipe", "demo", "--out", str(tmp_path)]) == 2
+    assert "choose another --out" in capsys.readouterr().err
+    assert (tmp_path / "verdicts.csv").read_text() == "mine"
 
 
 def test_a_demonstration_does_not_remove_what_is_not_its_own(tmp_path: Path) -> None:

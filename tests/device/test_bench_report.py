@@ -49,6 +49,7 @@ def a_round(p50: float, **changes: Any) -> dict[str, Any]:
     latency = {"min": p50 - 1, "mean": p50, "p50": p50, "p90": p50, "p95": p50 + 1, "p99": p50 + 2, "max": p50 + 3}
     base: dict[str, Any] = {
         **dict.fromkeys(("name", "bundle_id", "variant", "synthetic", "interpreter", "file_kb", "metrics"), "x"),
+        "cautions": [],
         **{key: dict(latency) for key in ("prepare_ms", "interpreter_ms", "path_ms")},
         **dict.fromkeys(("load_ms", "first_ms", "fps", "process_cpu_percent", "other_cpu_percent"), p50),
         "peak_memory_mb": p50,
@@ -102,6 +103,9 @@ def test_rows_of_one_student_are_told_apart_in_the_table_and_below_it() -> None:
         assert sum(line.startswith(f"{name}  ") for line in lines) == 1
     assert any(line.startswith("student float32, 1 thread(s): 70 % of a core") for line in lines)
     assert "student int8-full, 1 thread(s) not valid: held back" in lines
+    for row in rows:
+        row["cautions"] = ["LEAKY SPLIT: no."]
+    assert table(report).splitlines().count("student: LEAKY SPLIT: no.") == 1, "once, not once a row"
 
 
 def test_the_machine_of_a_pi(tmp_path: Path) -> None:

@@ -251,9 +251,9 @@ def _mutations(draw: st.DrawFn) -> Callable[[Any], None]:
         if what == "delete":
             del table[last]
         elif what == "replace":
-            table[last] = junk
+            table[last] = copy.deepcopy(junk)  # the same change twice would put it into itself
         elif isinstance(table, dict):
-            table[name] = junk
+            table[name] = copy.deepcopy(junk)
 
     return change
 

@@ -119,6 +119,7 @@ def test_show_prints_the_bundle_as_json_with_the_notice(
     assert shown.pop("id") == load_bundle(bundle_dir / variant).id
     assert shown.pop("signed_by") is None
     assert shown.pop("interpreter").startswith("ai-edge-litert ")
+    assert shown.pop("cautions") == []
     assert shown == json.loads((bundle_dir / variant / META_FILE).read_text())
 
 
@@ -272,9 +273,10 @@ def test_a_package_that_is_missing_is_named_with_what_to_install(tmp_path: Path)
     data = tmp_path / "data"
     for label in ("benign", "malignant", "normal"):
         (data / label).mkdir(parents=True)
-        for number in range(1, 4):
-            picture = cv2.imencode(".png", np.full((64, 64), 60 * number, np.uint8))[1].tobytes()
+        for number in range(1, 6):
+            picture = cv2.imencode(".png", np.full((64, 64), 50 * number, np.uint8))[1].tobytes()
             (data / label / f"{label} ({number}).png").write_bytes(picture)
+    (data / "dataset.json").write_text(json.dumps({"synthetic": True}))
     wanted = "which is not installed here; run: pip install 'busi-kd[host]'\n"
     done = _without(("torch",), "train", "teacher", data, "--out", tmp_path / "run")
     assert (done.returncode, done.stderr) == (2, f"busi-kd: 'busi-kd train' needs the package torch, {wanted}")

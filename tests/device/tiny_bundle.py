@@ -124,6 +124,7 @@ def _meta(variant: bundle.Variant, model: Model) -> bundle.Meta:
             "training": {
                 "data_name": "none",
                 "data_fingerprint": "0" * 64,
+                "view": "whole",
                 "split": {},
                 "recipe": {},
                 "weights": "set by hand",

@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from device.decide import softmax
 from device.errors import UserError
 from train.calibrate import abstain_limit, fit_temperature, operating_point
-from train.metrics import nll
+from train.evaluation.metrics import nll
 
 MALIGNANT = 1
 

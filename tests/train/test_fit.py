@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from device.errors import UserError
 from train import fit
 from train.data.torch_data import LumaSet
-from train.metrics import nll
+from train.evaluation.metrics import nll
 from train.recipe import Fit
 
 

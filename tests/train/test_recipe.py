@@ -125,7 +125,7 @@ def test_an_unknown_key_unlike_any_other_gets_no_false_hint(tmp_path: Path) -> N
         ("[teacher]\nhidden = [64, 3.5]", "teacher.hidden[1]", "a whole number"),
         ("[convert]\nrelu_activations = 1", "convert.relu_activations", "true or false"),
         ('[student]\nfit = { schedule = "linear" }', "student.fit.schedule", "'constant', 'cosine'"),
-        ('[split]\nprotocol = "random"', "split.protocol", "'grouped'"),
+        ('[split]\nprotocol = "randon"', "split.protocol", "'grouped'"),
         ("teacher = []", "teacher", "a table"),
     ],
 )

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from device.errors import UserError
 from train.data.busi import CLASSES, DataSet, Picture, read_dataset
-from train.data.splits import Split, guard, make_split, read_groups
+from train.data.groups import read_groups
+from train.data.splits import Split, guard, make_split
 from train.recipe import SplitRecipe
 
 PARTS = ("train", "val", "test")
@@ -198,7 +199,7 @@ def test_a_picture_in_two_groups_or_in_none(ten_each: tuple, tmp_path: Path) -> 
     refused(groups_file(path, [*rows, (rows[0][0], "other")]), data, "'benign (1).png'", "line 32")
     refused(groups_file(path, [(rows[0][0], ""), *rows[1:]]), data, "'benign (1).png'", "line 2")
     refused(groups_file(path, [(rows[0][0],), *rows[1:]]), data, "'benign (1).png'")
-    assert read_groups(groups_file(path, [*rows, rows[0]]), data) == dict(rows), "the same line twice does no harm"
+    assert read_groups(groups_file(path, [*rows, rows[0]]), data)[0] == dict(rows), "the same line twice does no harm"
 
 
 def test_a_groups_file_that_is_none(ten_each: tuple, tmp_path: Path) -> None:
@@ -215,15 +216,18 @@ def test_a_spreadsheets_groups_file_is_read(ten_each: tuple, tmp_path: Path) -> 
     path = tmp_path / "groups.csv"
     lines = ["image,group_id", *(f"{name},{group}" for name, group in rows)]
     path.write_bytes("\r\n".join(lines).encode("utf-8-sig"))
-    assert read_groups(path, data) == dict(rows)
+    assert read_groups(path, data)[0] == dict(rows)
 
 
 def test_the_guard_raises_on_a_leak() -> None:
-    one, two, three = data_set(["benign", "benign", "normal"]).pictures
-    groups = {one.name: "a", two.name: "a", three.name: "b"}
-    guard(groups, {"train": (one, two), "val": (three,), "test": ()})
-    with pytest.raises(UserError, match=r"benign \(2\).*both train and test.*leaks"):
-        guard(groups, {"train": (one,), "val": (three,), "test": (two,)})
+    one, two, three, four = data_set(["benign", "benign", "normal", "normal"]).pictures
+    groups = {one.name: "a", two.name: "a", three.name: "b", four.name: "c"}
+    guard(Split(SplitRecipe(), (one, two), (three,), (four,), (), groups, "made up"))
+    for parts in (((one,), (three,), (two,)), ((three,), (one,), (two,)), ((one,), (two,), (three,))):
+        with pytest.raises(UserError, match=r"benign \(2\).*stands in both.*leaks"):
+            guard(Split(SplitRecipe(), *parts, (), groups, "made up"))
+        for protocol in ("random", "paper"):
+            guard(Split(SplitRecipe(protocol), *parts, (), groups, "made up"))
 
 
 def test_a_splitter_that_leaks_is_caught(ten_each: tuple, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,9 @@ from train.runs import load_run
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    return write_small_busi(tmp_path / "data", per_class=6)
+    folder = write_small_busi(tmp_path / "data", per_class=6)
+    (folder / "dataset.json").write_text(json.dumps({"synthetic": True}))
+    return folder
 
 
 @pytest.fixture
@@ -182,15 +184,15 @@ def test_a_real_process_says_it_without_a_traceback(data: Path, recipe: str, tmp
     assert not (tmp_path / "run").exists()
 
 
-def test_real_pictures_without_groups_are_remarked_upon(
-    data: Path, recipe: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_patients_pictures_need_groups_or_a_word(
+    fails, data: Path, recipe: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    call = ["train", "distill", str(data), "--no-teacher", "--recipe", recipe, "--out"]
-    assert main([*call, str(tmp_path / "one")]) == 0
-    assert "no --groups" in capsys.readouterr().out
-    (data / "dataset.json").write_text(json.dumps({"synthetic": True}))
-    assert main([*call, str(tmp_path / "two")]) == 0
-    assert "no --groups" not in capsys.readouterr().out
+    (data / "dataset.json").unlink()
+    call = ("distill", data, "--no-teacher", "--recipe", recipe)
+    fails(*call, parts=(data, "busi-kd train audit", "--no-groups"))
+    assert main(["train", *map(str, call), "--no-groups", "--out", str(tmp_path / "run")]) == 0
+    assert "Near-copies were not looked for" in capsys.readouterr().err
+    assert load_run(tmp_path / "run").meta.split["crossing"] is None
 
 
 @pytest.mark.parametrize(
@@ -257,7 +259,7 @@ def test_phantoms_never_overwrite(tmp_path: Path, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize("part", ["train", "val", "test"])
 def test_a_part_is_copied_as_it_is_without_masks(data: Path, recipe: str, tmp_path: Path, part: str) -> None:
     out = tmp_path / "new" / "part"
-    call = ["train", "part", str(data), "--recipe", recipe, "--part", part, "--seed", "5", "--out", str(out)]
+    call = ["train", "part", str(data), "--recipe", recipe, "--part", part, "--out", str(out)]
     assert main(call) == 0
     wanted = make_split(read_dataset(data), load_recipe(recipe).split, None).part(part)
     copied = {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*.*") if path.is_file()}

@@ -17,10 +17,11 @@ from device.files import sha256_file
 from device.main import main
 from train.data.busi import CLASSES, load_lumas, read_dataset
 from train.data.phantoms import write_phantoms
+from train.data.split_file import read_split
 from train.data.splits import make_split
 from train.data.torch_data import targets_of
+from train.evaluation.metrics import nll
 from train.fit import predict
-from train.metrics import nll
 from train.networks.backbone import Luma
 from train.recipe import load_recipe
 from train.runs import RunMeta, load_run, make_network
@@ -51,7 +52,8 @@ def test_meta_is_whole(teacher: Path, student: Path, phantoms: Path, recipe: str
         assert meta.parameters == sum(p.numel() for p in fresh.parameters())
         assert set(weights) == set(fresh.state_dict())
         assert meta.mebibytes == pytest.approx(sum(t.numel() * t.element_size() for t in weights.values()) / 2**20)
-        assert 0.05 <= meta.temperature <= 20
+        assert meta.view == "whole"
+        assert read_split(run / "split.json", data) == split
         assert meta.seconds > 0
         assert meta.hardware
         assert {"busi-kd", "python", "torch", "timm", "lightning", "numpy"} <= set(meta.versions)

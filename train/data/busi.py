@@ -4,18 +4,22 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 
+from device import schema
 from device.errors import UserError
 from device.preprocess import Preprocess, pictured_stem, prepare, read_picture
 
 CLASSES = ("benign", "malignant", "normal")
+View = Literal["whole", "lesion-crop"]
 OFFICIAL_FOLDER = "Dataset_BUSI_with_GT"
-MARKER = "dataset.json"  # written beside synthetic data, so that it can never pass for patients' pictures
+# Written beside synthetic and derived data, so that they can never pass for whole pictures of patients.
+MARKER = "dataset.json"
 
 
 @dataclass(frozen=True)
@@ -30,17 +34,38 @@ class Picture:
 
 @dataclass(frozen=True)
 class DataSet:
-    """All pictures of a folder, sorted by class and number; `fingerprint` is a SHA-256 over names and bytes."""
+    """All pictures of a folder, sorted by class and number; `fingerprint` is a SHA-256 over names and bytes.
+
+    classes: those that the folder has, in the order of CLASSES. view: what a picture shows, the whole scan or the
+    surroundings of one lesion cut out of it.
+    """
 
     root: Path
     name: str
     pictures: tuple[Picture, ...]
     fingerprint: str
     synthetic: bool
+    classes: tuple[str, ...] = CLASSES
+    view: View = "whole"
 
     def counts(self) -> dict[str, int]:
         """Number of pictures per class."""
-        return {label: sum(picture.label == label for picture in self.pictures) for label in CLASSES}
+        return {label: sum(picture.label == label for picture in self.pictures) for label in self.classes}
+
+
+@dataclass(frozen=True)
+class Marker:
+    """The content of dataset.json. name None: the folder's. about: how the data were made, for people."""
+
+    name: str | None = None
+    synthetic: bool = False
+    view: View = "whole"
+    classes: tuple[Literal["benign", "malignant", "normal"], ...] = CLASSES
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not {"benign", "malignant"} <= set(self.classes):
+            raise ValueError(f"classes must hold benign and malignant, not {list(self.classes)}.")
 
 
 def read_dataset(folder: Path) -> DataSet:
@@ -54,28 +79,32 @@ def read_dataset(folder: Path) -> DataSet:
         root = root / OFFICIAL_FOLDER
     if not root.is_dir():
         raise UserError(f"{folder}: no such data folder; give the folder that holds {', '.join(CLASSES)}.")
-    missing = [label for label in CLASSES if not (root / label).is_dir()]
+    marker = _read_marker(root / MARKER)
+    classes = tuple(label for label in CLASSES if label in marker.classes)
+    missing = [label for label in classes if not (root / label).is_dir()]
     if missing:
-        raise UserError(f"{root}: the class folder {missing[0]!r} is missing; BUSI has {', '.join(CLASSES)}.")
-    pictures = [picture for label in CLASSES for picture in _read_class(root / label, label)]
+        raise UserError(f"{root}: the class folder {missing[0]!r} is missing; needed are {', '.join(classes)}.")
+    pictures = [picture for label in classes for picture in _read_class(root / label, label)]
     first: dict[str, Picture] = {}
     for picture in pictures:
         if first.setdefault(picture.name, picture) is not picture:
             raise UserError(f"{picture.path}: {first[picture.name].path} has the same name; rename one of the two.")
-    marker = root / MARKER
+    name = marker.name or ("BUSI" if root.name == OFFICIAL_FOLDER else root.name)
+    return DataSet(root, name, tuple(pictures), _fingerprint(pictures), marker.synthetic, classes, marker.view)
+
+
+def _read_marker(path: Path) -> Marker:
     try:
-        described = json.loads(marker.read_text()) if marker.is_file() else {}
+        return schema.load(Marker, json.loads(path.read_text(encoding="utf-8")), path) if path.is_file() else Marker()
     except ValueError as error:
-        raise UserError(f"{marker}: not readable as JSON; write the data set again.") from error
-    if not isinstance(described, dict):
-        raise UserError(f"{marker}: does not describe a data set; write the data set again.")
-    name = described.get("name", "BUSI" if root.name == OFFICIAL_FOLDER else root.name)
-    return DataSet(root, str(name), tuple(pictures), _fingerprint(pictures), bool(described.get("synthetic", False)))
+        raise UserError(f"{path}: not readable as JSON; write the data set again.") from error
 
 
 def _read_class(folder: Path, label: str) -> list[Picture]:
     # Not is_file: a link that leads nowhere is a picture that is missing, which must be noticed.
-    names = sorted((path.name for path in folder.glob("*.png") if not path.is_dir()), key=_natural)
+    names = sorted(
+        (path.name for path in folder.glob("*.png") if not path.is_dir() and path.name[0] != "."), key=_natural
+    )
     masks: dict[str, list[Path]] = {}
     stems = []
     for name in names:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from device import files, phantom
+from device import files, phantom, schema
 from device.errors import UserError
-from train.data.busi import CLASSES, MARKER, write_picture
+from train.data.busi import CLASSES, MARKER, Marker, write_picture
 
 
 def write_phantoms(folder: Path, per_class: int, seed: int, size: tuple[int, int] = (384, 512)) -> None:
@@ -30,6 +30,6 @@ def write_phantoms(folder: Path, per_class: int, seed: int, size: tuple[int, int
                 made = phantom.make_phantom(label, int(one), size)
                 write_picture(aside / label / f"{label} ({n}).png", made.image)
                 write_picture(aside / label / f"{label} ({n})_mask.png", made.mask.astype(np.uint8) * 255)
-        description = {"name": "phantoms", "synthetic": True, "note": phantom.SYNTHETIC_NOTE}
-        files.write_json(aside / MARKER, {**description, "per_class": per_class, "seed": seed, "size": list(size)})
+        about = {"note": phantom.SYNTHETIC_NOTE, "per_class": per_class, "seed": seed, "size": size}
+        files.write_json(aside / MARKER, schema.dump(Marker("phantoms", synthetic=True, about=about)))
         files.replace_folder(aside, folder)

@@ -1,0 +1,1 @@
+"""Experiments over several trainings, each one command."""
