@@ -93,4 +93,3 @@ def test_killed_after_the_last_epoch_it_only_finishes(
     after = json.loads((tmp_path / "moved" / "meta.json").read_text())
     assert after["weights_sha256"] == before["weights_sha256"]
     assert after["validation"] == before["validation"]
-    assert after["temperature"] == before["temperature"]

@@ -203,7 +203,7 @@ def test_patients_pictures_need_groups_or_a_word(
         ["distill", "data", "--out", "run"],  # neither --teacher nor --no-teacher
         ["distill", "data", "--out", "run", "--teacher", "t", "--no-teacher"],
         ["evaluate", "run"],
-        ["evaluate", "run", "--data", "data", "--part", "all"],
+        ["evaluate", "run", "--data", "data", "--part", "none"],
         ["phantoms", "new", "--size", "96"],
         ["phantoms", "new", "--size", "axb"],
         ["nonsense"],

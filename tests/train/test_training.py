@@ -178,8 +178,9 @@ def test_the_teacher_is_frozen_and_not_in_the_students_checkpoint(
         lambda module, args: learnt.append(args[0].clone()) if isinstance(module, Luma) and module.training else None
     )
     data = read_dataset(phantoms)
+    split = make_split(data, load_recipe(recipe).split, None)
     try:
-        done = distill(data, load_recipe(recipe), None, None, run, tmp_path / "student")
+        done = distill(data, load_recipe(recipe), split, None, run, tmp_path / "student")
     finally:
         hook.remove()
     after = run.network.state_dict()
@@ -194,7 +195,6 @@ def test_the_teacher_is_frozen_and_not_in_the_students_checkpoint(
         (group,) = checkpoint["optimizer_states"][0]["param_groups"]
         assert len(group["params"]) == len(list(done.network.parameters()))
     # The teacher saw what the student saw: augmented pictures, other ones each time, and whole batches of 8 only.
-    split = make_split(data, load_recipe(recipe).split, None)
     assert len(seen) == len(learnt) == 3 * (len(split.train) // 8)
     assert all(torch.equal(taught, shown) for taught, shown in zip(seen, learnt, strict=True))
     assert all(batch.shape == (8, 1, 64, 64) for batch in seen)
