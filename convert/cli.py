@@ -56,6 +56,9 @@ def _convert(arguments: list[str]) -> int:
     parser.add_argument("--split", type=Path, metavar="FILE", help="split.json of the training (default: the run's)")
     parser.add_argument("--out", type=Path, required=True, help="folder that gets one bundle per variant")
     parser.add_argument("--recipe", help="take [convert] from this recipe instead of the student's")
+    parser.add_argument(
+        "--operating-point", type=Path, metavar="FILE", help="operating_point.json of busi-kd train operating-point"
+    )
     parser.add_argument("--variants", default=",".join(VARIANTS), help=f"default {','.join(VARIANTS)}")
     args = parser.parse_args(arguments)
     wanted = [variant.strip() for variant in args.variants.split(",")]
@@ -68,7 +71,7 @@ def _convert(arguments: list[str]) -> int:
     from train.recipe import load_recipe
 
     recipe = load_recipe(args.recipe).convert if args.recipe else None
-    out = convert(args.student, read_dataset(args.data), args.split, args.out, recipe, wanted)
+    out = convert(args.student, read_dataset(args.data), args.split, args.out, recipe, wanted, args.operating_point)
     print((out / "report.md").read_text())
     print(f"Bundles: {', '.join(str(out / variant) for variant in wanted)}")
     return 0

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from train.networks.backbone import Luma, stem
+from train.networks.backbone import Luma, fold_stem
 
 OPSET = 18
 
@@ -39,9 +39,10 @@ class OneChannel(nn.Module):
         super().__init__()
         self.net = copy.deepcopy(student.net)
         self.mean = 255.0 * student.mean
-        first = stem(self.net)
-        first.weight = nn.Parameter(first.weight.detach().sum(dim=1, keepdim=True) / (255.0 * student.std))
-        first.in_channels = 1
+        if not student.one_channel:
+            fold_stem(self.net)
+        first = self.net.get_submodule(self.net.pretrained_cfg["first_conv"])
+        first.weight = nn.Parameter(first.weight.detach() / (255.0 * student.std))
 
     def forward(self, luma: Tensor) -> Tensor:
         return self.net(luma - self.mean)

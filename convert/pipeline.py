@@ -25,6 +25,7 @@ from train.data.torch_data import targets_of
 from train.evaluation.metrics import measure, measure_verdicts
 from train.evaluation.models import candidate, split_of
 from train.recipe import ConvertRecipe
+from train.studies.operating_file import Derived, read_derived
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,12 @@ def convert(
     out: Path,
     recipe: ConvertRecipe | None,
     wanted: list[Variant],
+    operating: Path | None = None,
 ) -> Path:
     """Convert a finished student run; `out` becomes a folder with one bundle per wanted variant and the report.
+
+    operating: operating_point.json of a study, whose threshold and abstention limit the bundles get instead of those
+    that the validation part alone would give. The temperature is always fitted on each file's own outputs.
 
     Raises Refused when a gate fails: `out` is then left as it was and the report lies in `out`.refused. Raises
     UserError when student and data do not belong together, a converter fails, or `out` holds something that no
@@ -71,9 +76,10 @@ def convert(
     run = runs.load_run(student, "student")
     recipe = recipe or run.meta.recipe.convert
     split = split_of(candidate(run), data, file=split_path)
+    derived = read_derived(operating, run.meta) if operating else None
     with files.folder_beside(out) as aside:
         log = out.with_name(out.name + ".log")
-        results = _convert_into(aside, run, split, recipe, wanted, log)
+        results = _convert_into(aside, run, split, recipe, wanted, log, derived)
         log.unlink()  # a failed converter leaves it
         write_split(aside / FILE, split, data)  # so that the bundles can be evaluated without the run folder
         reasons = [reason for result in results for reason in result.reasons]
@@ -95,7 +101,13 @@ def _check_replaceable(folder: Path) -> None:
 
 
 def _convert_into(
-    folder: Path, run: runs.Run, split: Split, recipe: ConvertRecipe, wanted: list[Variant], log: Path
+    folder: Path,
+    run: runs.Run,
+    split: Split,
+    recipe: ConvertRecipe,
+    wanted: list[Variant],
+    log: Path,
+    derived: Derived | None,
 ) -> list[Result]:
     preprocess = run.meta.recipe.preprocess
     lumas = load_lumas(split.val + split.test, preprocess)
@@ -119,7 +131,7 @@ def _convert_into(
         np.save(stack, drawn.lumas)
         made = tflite.write_variants(onnx, stack, Path(work) / "tflite", wanted, log, recipe.int8_ranges)
         for variant in wanted:
-            rows.append(_bundle(folder / variant, variant, made[variant], run, recipe, held_out, drawn))
+            rows.append(_bundle(folder / variant, variant, made[variant], run, recipe, held_out, drawn, derived))
     return rows
 
 
@@ -131,6 +143,7 @@ def _bundle(
     recipe: ConvertRecipe,
     held_out: HeldOut,
     drawn: calibration.Calibration,
+    derived: Derived | None,
 ) -> Result:
     """Load the file just written, measure it on held-out pictures, and write its bundle when the gates hold."""
     model = Model(file)
@@ -141,7 +154,7 @@ def _bundle(
     finite = parity.max_difference is not None
     metrics = measure(logits[test], targets, held_out.test_groups) if finite else {}
     if not reasons:
-        meta = _meta(variant, model, run, recipe, held_out, logits, drawn)
+        meta = _meta(variant, model, run, recipe, held_out, logits, drawn, derived)
         threshold = meta.operating_point.malignant_threshold
         metrics = measure(logits[test], targets, held_out.test_groups, meta.temperature, threshold)
         said = np.array([decide(row, meta).label for row in logits[test]])
@@ -158,12 +171,16 @@ def _meta(
     held_out: HeldOut,
     logits: np.ndarray,
     drawn: calibration.Calibration,
+    derived: Derived | None,
 ) -> bundles.Meta:
-    """bundle.json without its figures; temperature and limits from this file's outputs on the validation part."""
+    """bundle.json without its figures; temperature, and limits where none were derived out of fold, from this file's
+    outputs on the validation part."""
     meta, val = run.meta, slice(None, held_out.val)
     temperature = fit_temperature(logits[val], held_out.targets[val])
     where = f"validation part ({held_out.val} pictures), outputs of this file"
-    sensitivity = recipe.target_sensitivity
+    if derived is None:
+        point = operating_point(logits[val], held_out.targets[val], temperature, recipe.target_sensitivity, where)
+        derived = Derived(point, abstain_limit(logits[val], temperature, recipe.coverage, where))
     return bundles.Meta(
         schema_version=bundles.SCHEMA_VERSION,
         task=bundles.TASK,
@@ -176,8 +193,8 @@ def _meta(
         output=model.output,
         preprocess=meta.recipe.preprocess,
         temperature=temperature,
-        operating_point=operating_point(logits[val], held_out.targets[val], temperature, sensitivity, where),
-        abstain=abstain_limit(logits[val], temperature, recipe.coverage, where),
+        operating_point=derived.point,
+        abstain=derived.abstain,
         training=bundles.Training(
             meta.data_name,
             meta.data_fingerprint,

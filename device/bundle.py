@@ -48,9 +48,9 @@ class Tensor:
 class OperatingPoint:
     """Where `malignant` begins: calibrated P(malignant) >= threshold, unless the system abstains.
 
-    The threshold is fixed at `target_sensitivity` on the validation part with this very file's outputs;
-    sensitivity and specificity (malignant vs. the rest) are what the threshold alone reaches there; what the verdicts
-    reach, abstention included, stands in the metrics. `derived_on` names the part.
+    The threshold is fixed at `target_sensitivity` on out-of-fold answers of the same recipe, or on the validation part
+    with this very file's outputs; `derived_on` says which. sensitivity and specificity (malignant vs. the rest) are
+    what the threshold alone reaches there; what the verdicts reach, abstention included, stands in the metrics.
     """
 
     malignant_threshold: float

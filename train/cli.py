@@ -11,8 +11,10 @@ from pathlib import Path
 from device import RESEARCH_NOTICE
 from train import options
 from train.audit import cli as audit
+from train.augment import cli as augment
 from train.evaluation import cli as evaluation
 from train.external import cli as external
+from train.soft import cli as soft
 from train.studies import cli as studies
 
 
@@ -47,10 +49,13 @@ def main(arguments: list[str]) -> int:
     _training_arguments(command)
     chosen = command.add_mutually_exclusive_group(required=True)
     chosen.add_argument("--teacher", type=Path, metavar="RUN", help="run folder of a trained teacher")
+    chosen.add_argument(
+        "--soft-targets", type=Path, nargs="+", metavar="DIR", help="cached answers of train soft-targets instead"
+    )
     chosen.add_argument("--no-teacher", action="store_true", help="train on labels alone, for comparison")
     command.set_defaults(run=_distill)
 
-    for group in (audit, evaluation, external, studies):
+    for group in (audit, augment, soft, evaluation, external, studies):
         group.register(commands)
 
     parsed = parser.parse_args(arguments)
@@ -115,8 +120,13 @@ def _distill(args: argparse.Namespace) -> int:
     from train.runs import load_run
     from train.training import distill
 
-    teacher = None if args.no_teacher else load_run(args.teacher, "teacher")
-    _say(distill(data, recipe, split, args.weights_dir, teacher, args.out))
+    teacher = load_run(args.teacher, "teacher") if args.teacher else None
+    soft = None
+    if args.soft_targets:
+        from train.soft.targets import read_soft_targets
+
+        soft = read_soft_targets(args.soft_targets, data, split, recipe)
+    _say(distill(data, recipe, split, args.weights_dir, teacher, args.out, soft))
     return 0
 
 

@@ -1,6 +1,7 @@
 """One training loop for teacher and student, on Lightning: progress bar, checkpoints, resume after a kill, CSV log."""
 
 import math
+import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger
+from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, DistributedSampler
 from torchmetrics import MetricCollection
@@ -25,16 +27,22 @@ from train.data.torch_data import LumaSet
 from train.evaluation.metrics import accuracy, balanced_accuracy, nll
 from train.recipe import Fit
 
-Criterion = Callable[[Tensor, Tensor, Tensor], Tensor]  # (luma, logits, target) -> scalar loss
+Batch = dict[str, Tensor]  # what LumaSet's items hold, for a batch
+Criterion = Callable[[Batch, Tensor], dict[str, Tensor]]  # (batch, logits) -> the loss's terms by name, to be summed
 
 
 class Fitting(L.LightningModule):
-    """A network, its criterion and its schedule. Validation logs the plain cross-entropy as `val_loss`."""
+    """A network, its criterion and its schedule. Validation logs the plain cross-entropy as `val_loss`.
+
+    A criterion that is a module is trained along: its weights (adapters, heads) stand in the checkpoints as
+    `criterion.*` and go no further. With fit.ema, `average.module.*` is the network's running average.
+    """
 
     def __init__(self, network: nn.Module, criterion: Criterion, fit: Fit, seed: int) -> None:
         super().__init__()
-        self.network, self.fit_recipe, self.seed = network, fit, seed
-        self._criterion = [criterion]  # in a list: a frozen teacher inside must not enter this module's checkpoints
+        self.network, self.criterion, self.fit_recipe, self.seed = network, criterion, fit, seed
+        # decay_t = min(ema, 1 - t^-0.75): else the first weights would stay in the average for 1 / (1 - ema) steps.
+        self.average = ModelEmaV3(network, fit.ema, use_warmup=True, warmup_power=0.75).train() if fit.ema else None
         self.metrics = MetricCollection(
             {
                 "accuracy": MulticlassAccuracy(len(CLASSES), average="micro"),
@@ -47,28 +55,43 @@ class Fitting(L.LightningModule):
     def on_train_epoch_start(self) -> None:
         self.trainer.train_dataloader.dataset.epoch = self.current_epoch
 
-    def training_step(self, batch: tuple[Tensor, Tensor], number: int) -> Tensor:
+    def training_step(self, batch: Batch, number: int) -> Tensor:
         if number == 0:  # not earlier: a loader draws a number when it starts, which a resumed run does at another time
             torch.manual_seed(self.seed * 100_003 + self.current_epoch)
-        luma, target = batch
-        loss = self._criterion[0](luma, self.network(luma), target)
+        if self.fit_recipe.mixup:
+            batch = mixed(batch, self.fit_recipe.mixup)
+        terms = self.criterion(batch, self.network(batch["luma"]).float())
+        loss = torch.stack([term for term in terms.values()]).sum()
         if not torch.isfinite(loss):
             raise UserError(
                 f"the training loss became {loss.item()} in epoch {self.current_epoch}; lower the recipe's lr."
             )
         self.log("train_loss", loss, on_step=False, on_epoch=True, prog_bar=True)
+        if len(terms) > 1:
+            self.log_dict({f"train_{name}": term for name, term in terms.items()}, on_step=False, on_epoch=True)
         return loss
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
-        luma, target = batch
-        logits = self.network(luma).float()
+    def on_train_batch_end(self, outputs, batch: Batch, number: int) -> None:
+        if self.average is not None:
+            self.average.update(self.network, self.trainer.global_step)
+
+    def kept(self) -> nn.Module:
+        """The network whose weights are validated and kept: the average where there is one."""
+        return self.network if self.average is None else self.average.module
+
+    def validation_step(self, batch: Batch, _: int) -> None:
+        target = batch["target"]
+        logits = self.kept()(batch["luma"]).float()
         self.log("val_loss", nn.functional.cross_entropy(logits, target), prog_bar=True)
         self.metrics.update(logits, target)
         self.log_dict(self.metrics, prog_bar=True)
 
     def configure_optimizers(self):
         fit = self.fit_recipe
-        optimizer = torch.optim.AdamW(self.network.parameters(), lr=fit.lr, weight_decay=fit.weight_decay)
+        learnt = [*self.network.parameters()]
+        if isinstance(self.criterion, nn.Module):
+            learnt += [weight for weight in self.criterion.parameters() if weight.requires_grad]
+        optimizer = torch.optim.AdamW(learnt, lr=fit.lr, weight_decay=fit.weight_decay)
         steps = self.trainer.estimated_stepping_batches
         warmup = fit.warmup_epochs * steps / fit.epochs
 
@@ -83,6 +106,42 @@ class Fitting(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
+def mixed(batch: Batch, beta: float) -> Batch:
+    """Mixup: each picture with another of the batch, lambda * own + (1 - lambda) * other, lambda ~ Beta(beta, beta).
+
+    Zhang et al., mixup: Beyond Empirical Risk Minimization, ICLR 2018, equation 1. The labels stay apart as `target`
+    and `other`; masks mix as the pictures do, cached answers as probabilities.
+    """
+    share = torch.distributions.Beta(beta, beta).sample().to(batch["luma"])
+    order = torch.randperm(len(batch["luma"]), device=batch["luma"].device)
+
+    def mix(values: Tensor) -> Tensor:
+        return share * values + (1 - share) * values[order]
+
+    found = {**batch, "luma": mix(batch["luma"]), "other": batch["target"][order], "lambda": share}
+    if "soft" in batch:
+        found["soft"] = torch.log(mix(batch["soft"].softmax(dim=1)))
+    if "mask" in batch:
+        found["mask"] = mix(batch["mask"])
+        found["mask_known"] = batch["mask_known"] * batch["mask_known"][order]
+    return found
+
+
+def processes() -> tuple[int, int, int]:
+    """(processes in all, this one's rank, processes on this machine), as torchrun says; (1, 0, 1) without it.
+
+    Raises UserError when torchrun's variables are not whole numbers.
+    """
+    try:
+        world, rank, local = (
+            int(os.environ.get(name, default))
+            for name, default in (("WORLD_SIZE", "1"), ("RANK", "0"), ("LOCAL_WORLD_SIZE", "1"))
+        )
+    except ValueError as error:
+        raise UserError(f"WORLD_SIZE, RANK or LOCAL_WORLD_SIZE is no number ({error}); start with torchrun.") from error
+    return world, rank, local
+
+
 def run(
     network: nn.Module, criterion: Criterion, fit: Fit, seed: int, train: LumaSet, val: LumaSet, folder: Path
 ) -> dict[str, float]:
@@ -91,17 +150,26 @@ def run(
     Checkpoints (`last`, `best` by val_loss) and log/metrics.csv lie under `folder`; when `last.ckpt` is there already
     the run goes on from it. Returns the selected epoch, the validation figures of its weights, and `seconds` in all.
     Raises UserError when the loss becomes infinite, KeyboardInterrupt on SIGINT and SIGTERM.
+
+    Under torchrun all its processes train together (DistributedDataParallel); the first alone writes.
     """
+    world, rank, local = processes()
+    if fit.batch % world or fit.batch // world < 2:
+        raise UserError(f"a batch of {fit.batch} cannot be shared by {world} processes; change the recipe's batch.")
     checkpoints = folder / "checkpoints"
-    sweep(checkpoints)
     log = folder / "log" / "metrics.csv"
-    if log.is_file():  # Lightning's logger would delete it
+    if rank == 0:
+        sweep(checkpoints)
+    if rank == 0 and log.is_file():  # Lightning's logger would delete it
         log.rename(log.with_name(f"metrics.before-restart-{len(list(log.parent.iterdir()))}.csv"))
     keep = Keep(checkpoints)
     trainer = L.Trainer(
         max_epochs=fit.epochs,
         accelerator="auto",
-        devices=1,
+        devices=local,
+        num_nodes=world // local,
+        strategy="ddp" if world > 1 else "auto",
+        use_distributed_sampler=False,
         precision=fit.precision,
         deterministic=True,
         default_root_dir=folder,
@@ -114,8 +182,10 @@ def run(
         benchmark=False,
     )
     # A sampler that knows its epoch: Lightning calls set_epoch, so the order survives a kill.
-    sampler = DistributedSampler(train, num_replicas=1, rank=0, shuffle=True, seed=seed)
-    loader = DataLoader(train, fit.batch, sampler=sampler, drop_last=True)  # a batch of one breaks BatchNorm
+    sampler = DistributedSampler(train, num_replicas=world, rank=rank, shuffle=True, seed=seed, drop_last=True)
+    loader = DataLoader(train, fit.batch // world, sampler=sampler, drop_last=True)  # a batch of one breaks BatchNorm
+    if fit.channels_last:
+        network.to(memory_format=torch.channels_last)
     module = Fitting(network, criterion, fit, seed)
     last = checkpoints / LAST
     try:
@@ -132,9 +202,9 @@ def run(
     except SystemExit as stopped:  # Lightning's answer to SIGTERM, with status 0 as if all were done, and to Ctrl-C
         raise KeyboardInterrupt from stopped
     state = torch.load(checkpoints / BEST if fit.select == "best" else last, map_location="cpu", weights_only=True)
-    network.load_state_dict(
-        {k.removeprefix("network."): v for k, v in state["state_dict"].items() if k.startswith("network.")}
-    )
+    prefix = "average.module." if fit.ema else "network."
+    network.to(memory_format=torch.contiguous_format)
+    network.load_state_dict({k.removeprefix(prefix): v for k, v in state["state_dict"].items() if k.startswith(prefix)})
     logits = predict(network, val.lumas)
     return {
         "seconds": keep.seconds(),

@@ -1,6 +1,6 @@
-"""The distillation loss."""
+"""How far a student's answers are from its teacher's."""
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 
@@ -17,17 +17,3 @@ def kl_teacher_student(student: Tensor, teacher: Tensor, temperature: float) -> 
         reduction="batchmean",
         log_target=True,
     )
-
-
-class DistillationLoss(nn.Module):
-    """L = alpha * CE(student, target) + (1 - alpha) * T^2 * KL(teacher || student), mean over the batch."""
-
-    def __init__(self, alpha: float = 0.5, temperature: float = 4.0, class_weights: Tensor | None = None) -> None:
-        super().__init__()
-        self.alpha, self.temperature = alpha, temperature
-        self.base = nn.CrossEntropyLoss(weight=class_weights)
-
-    def forward(self, student: Tensor, target: Tensor, teacher: Tensor) -> Tensor:
-        """student, teacher: (N, K) logits; target: (N,) class numbers -> scalar loss."""
-        soft = kl_teacher_student(student, teacher, self.temperature)
-        return self.alpha * self.base(student, target) + (1 - self.alpha) * soft

@@ -3,7 +3,7 @@
 import importlib.metadata
 import json
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,6 +39,7 @@ class RunMeta:
     split: dict[str, Any]
     initial_weights: tuple[str, ...]
     teacher_sha256: str | None
+    soft_targets_sha256: str | None
     parameters: int
     mebibytes: float
     validation: dict[str, float | None]
@@ -161,11 +162,9 @@ def make_network(kind: str, recipe: Recipe, weights_dir: Path | None, fresh: boo
     size = (recipe.preprocess.height, recipe.preprocess.width)
 
     def first(network: NetworkRecipe) -> NetworkRecipe:
-        return NetworkRecipe(network.name, "random", network.mean, network.std) if fresh else network
+        return replace(network, weights="random") if fresh else network
 
     if kind == "teacher":
-        from dataclasses import replace
-
         backbones = tuple(first(network) for network in recipe.teacher.backbones)
         return build_teacher(replace(recipe.teacher, backbones=backbones), size, weights_dir, len(CLASSES))
     return build(first(recipe.student.network), size, weights_dir, len(CLASSES))

@@ -1,11 +1,13 @@
-"""The two trainings: the teacher on labels, the student on labels and the frozen teacher."""
+"""The two trainings: the teacher on labels, the student on labels and a teacher's answers, living or cached."""
 
 from pathlib import Path
+from typing import Protocol
 
 from train import torchvision_shim  # noqa: F401  before lightning
 
 # isort: split
 import lightning as L
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -13,11 +15,27 @@ from device import schema
 from device.errors import UserError
 from train import fit, runs
 from train.data.busi import DataSet, load_lumas
+from train.data.extra import load_masks, phantom_arrays
 from train.data.splits import Split
+from train.data.torch_data import Answers as CachedAnswers
 from train.data.torch_data import LumaSet, targets_of
-from train.losses import DistillationLoss
 from train.networks.backbone import mebibytes
+from train.objectives.classes import Answers, Labels
+from train.objectives.features import Features
+from train.objectives.masks import Masks
 from train.recipe import Fit, Recipe
+from train.warmup import unlabelled, warm_up
+
+
+class SoftTargets(Protocol):
+    """Cached answers of teachers that saw none of these pictures' groups (train/soft makes them).
+
+    logits: (N, V, K) float32 for the split's N training pictures and V numbered views drawn from `seed`.
+    """
+
+    logits: np.ndarray
+    seed: int
+    sha256: str
 
 
 def train_teacher(data: DataSet, recipe: Recipe, split: Split, weights_dir: Path | None, out: Path) -> runs.Run:
@@ -32,14 +50,24 @@ def distill(
     weights_dir: Path | None,
     teacher: runs.Run | None,
     out: Path,
+    soft: SoftTargets | None = None,
 ) -> runs.Run:
-    """Train the student; the frozen teacher sees the same augmented picture. Without teacher: labels alone.
+    """Train the student on labels and a teacher: a living one, frozen, which sees the same augmented pictures, or
+    cached answers. With neither: on labels alone.
 
-    Raises UserError when the teacher was trained on another split or other data: it may know test pictures.
+    Raises UserError when the teacher was trained on another split or other data: it may know test pictures; when both
+    a teacher and cached answers are given, or features are to be distilled without a living teacher.
     """
+    if teacher is not None and soft is not None:
+        raise UserError(f"{teacher.folder}: a teacher and cached soft targets were given; leave one of the two away.")
     if teacher is not None:
         _check_teacher(teacher, data, split, recipe)
-    return _train("student", data, recipe, split, weights_dir, out, recipe.student.fit, teacher)
+    if teacher is None and recipe.distill.features:
+        raise UserError(
+            f"the recipe {recipe.name!r} distils features, for which cached answers do not do; give --teacher, or set "
+            "distill.features to 0."
+        )
+    return _train("student", data, recipe, split, weights_dir, out, recipe.student.fit, teacher, soft)
 
 
 def _check_teacher(teacher: runs.Run, data: DataSet, split: Split, recipe: Recipe) -> None:
@@ -62,6 +90,7 @@ def _train(
     out: Path,
     how: Fit,
     teacher: runs.Run | None,
+    soft: SoftTargets | None = None,
 ) -> runs.Run:
     identity = {
         "kind": kind,
@@ -69,6 +98,7 @@ def _train(
         "data": data.fingerprint,
         "split": split.fingerprint,
         "teacher": teacher.meta.weights_sha256 if teacher else None,
+        "soft_targets": soft.sha256 if soft else None,
     }
     if runs.finished(out, identity):
         done = runs.load_run(out, kind)
@@ -84,23 +114,32 @@ def _train(
             f"{len(split.train)} training pictures do not fill one batch of {how.batch}; lower the recipe's batch."
         )
     # The test part too: a broken picture found after the training could only be mended into another data set.
-    train_lumas, val_lumas, _ = (load_lumas(split.part(part), recipe.preprocess) for part in ("train", "val", "test"))
+    _, val_lumas = (load_lumas(split.part(part), recipe.preprocess) for part in ("test", "val"))
+    shown = _training_arrays(kind, recipe, split, soft)
     L.seed_everything(recipe.seed, workers=True, verbose=False)
     network = runs.make_network(kind, recipe, weights_dir)
-    runs.claim(out, identity, split, data)
-    train_targets, val_targets = targets_of(split.train), targets_of(split.val)
-    weights = fit.class_weights(train_targets, how)
-    criterion = _labels_only(weights) if teacher is None else _with_teacher(teacher, recipe, weights)
+    criterion = _criterion(kind, recipe, how, network, fit.class_weights(shown.targets, how), teacher, soft)
+    first = fit.processes()[1] == 0
+    if first:
+        runs.claim(out, identity, split, data)
+    if kind == "student" and recipe.student.warmup.epochs:
+        pictures = load_lumas(unlabelled(split), recipe.preprocess)
+        phantoms = shown.lumas[len(split.train) :]  # where the recipe has some
+        lumas = np.concatenate([pictures, phantoms])
+        warm_up(network, recipe.student.warmup, lumas, recipe.augment, recipe.seed, out)
     figures = fit.run(
         network,
         criterion,
         how,
         recipe.seed,
-        LumaSet(train_lumas, train_targets, recipe.augment, recipe.seed),
-        LumaSet(val_lumas, val_targets),
+        shown,
+        LumaSet(val_lumas, targets_of(split.val)),
         out,
     )
-    return runs.finish(
+    if not first:  # the first process writes what all have trained
+        torch.distributed.barrier()
+        return runs.load_run(out, kind)
+    done = runs.finish(
         out,
         network,
         {
@@ -114,6 +153,7 @@ def _train(
             "split": split.describe(),
             "initial_weights": runs.initial_weights(kind, recipe),
             "teacher_sha256": teacher.meta.weights_sha256 if teacher else None,
+            "soft_targets_sha256": soft.sha256 if soft else None,
             "parameters": sum(p.numel() for p in network.parameters()),
             "mebibytes": mebibytes(network),
             "validation": figures,
@@ -122,22 +162,82 @@ def _train(
             "versions": runs.versions(),
         },
     )
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+    return done
 
 
-def _labels_only(weights: Tensor | None) -> fit.Criterion:
-    base = nn.CrossEntropyLoss(weight=weights)
-    return lambda luma, logits, target: base(logits.float(), target)
+def _training_arrays(kind: str, recipe: Recipe, split: Split, soft: SoftTargets | None) -> LumaSet:
+    """The training part as the network will see it, phantoms and masks included where the recipe wants them."""
+    lumas, targets = load_lumas(split.train, recipe.preprocess), targets_of(split.train)
+    masks = known = answers = None
+    if kind == "student":
+        if recipe.student.masks.weight:
+            masks, known = load_masks(split.train, recipe.preprocess)
+        if recipe.student.phantoms:
+            extra = phantom_arrays(recipe.student.phantoms, recipe.seed, recipe.preprocess)
+            lumas, targets = np.concatenate([lumas, extra.lumas]), np.concatenate([targets, extra.targets])
+            if masks is not None:
+                masks = np.concatenate([masks, extra.masks])
+                known = np.concatenate([known, np.ones(len(extra.targets), bool)])
+        if soft is not None:
+            answers = _answers(recipe, split, soft, len(targets) - len(split.train))
+    return LumaSet(lumas, targets, recipe.augment, recipe.seed, masks, known, answers)
 
 
-def _with_teacher(teacher: runs.Run, recipe: Recipe, weights: Tensor | None) -> fit.Criterion:
-    loss = DistillationLoss(recipe.distill.alpha, recipe.distill.temperature, weights)
+def _answers(recipe: Recipe, split: Split, soft: SoftTargets, phantoms: int) -> CachedAnswers:
+    unanswered = np.full((phantoms, *soft.logits.shape[1:]), np.nan, np.float32)
+    return CachedAnswers(
+        names=tuple(p.name for p in split.train) + tuple(f"phantom {i}" for i in range(phantoms)),
+        logits=np.concatenate([soft.logits, unanswered]),
+        seed=soft.seed,
+        by_view=recipe.distill.targets == "view",
+    )
+
+
+class Criterion(nn.Module):
+    """All terms of a training's loss, by name."""
+
+    def __init__(self, terms: list[nn.Module]) -> None:
+        super().__init__()
+        self.terms = nn.ModuleList(terms)
+
+    def forward(self, batch: fit.Batch, logits: Tensor) -> dict[str, Tensor]:
+        return {name: value for term in self.terms for name, value in term(batch, logits).items()}
+
+
+def _criterion(
+    kind: str,
+    recipe: Recipe,
+    how: Fit,
+    network: nn.Module,
+    weights: Tensor | None,
+    teacher: runs.Run | None,
+    soft: SoftTargets | None,
+) -> Criterion:
+    size = (recipe.preprocess.height, recipe.preprocess.width)
+    distill = recipe.distill
+    taught = teacher is not None or soft is not None
+    terms: list[nn.Module] = [Labels(distill.alpha if taught else 1.0, weights, how.smoothing)]
+    if taught:
+        living = None if teacher is None else _living(teacher)
+        terms.append(Answers(1 - distill.alpha, distill.temperature, living))
+    if kind == "student" and distill.features:
+        terms.append(Features(distill.features, distill.feature_pairs, network, teacher.network, size))
+    if kind == "student" and recipe.student.masks.weight:
+        terms.append(Masks(recipe.student.masks, network, size))
+    return Criterion(terms)
+
+
+def _living(teacher: runs.Run):
+    """luma -> logits of the frozen teacher. A function, so that its weights enter no checkpoint of the student."""
     network = teacher.network.requires_grad_(False).eval()
     # As it was trained: in bfloat16 the teacher answers in half the time on a CPU.
     half = teacher.meta.recipe.teacher.fit.precision == "bf16-mixed"
 
-    def criterion(luma: Tensor, logits: Tensor, target: Tensor) -> Tensor:
-        with torch.no_grad(), torch.autocast(luma.device.type, torch.bfloat16, enabled=half):
-            soft = network.to(luma.device)(luma).float()
-        return loss(logits.float(), target, soft)
+    @torch.no_grad()
+    def answer(luma: Tensor) -> Tensor:
+        with torch.autocast(luma.device.type, torch.bfloat16, enabled=half):
+            return network.to(luma.device)(luma).float()
 
-    return criterion
+    return answer

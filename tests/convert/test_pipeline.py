@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from device import main as command
-from device.bundle import VARIANTS, load_bundle
+from device import schema
+from device.bundle import VARIANTS, Abstain, OperatingPoint, load_bundle
 from device.errors import UserError
 from device.preprocess import Preprocess, prepare, read_picture
 from device.runtime import open_bundle
@@ -79,6 +80,29 @@ def test_figures_in_the_bundle_come_from_the_file_itself(bundles: Path, phantoms
         assert bundle.meta.temperature == fit_temperature(val, targets)
         found = operating_point(val, targets, bundle.meta.temperature, 0.95, bundle.meta.operating_point.derived_on)
         assert bundle.meta.operating_point == found
+
+
+def test_an_operating_point_from_out_of_fold_answers(student: Path, phantoms: Path, tmp_path: Path, capsys) -> None:
+    meta = load_run(student).meta
+    split = {**schema.dump(meta.recipe.split), "test_fold": 3, "val_fold": 4}
+    facts = {
+        "threshold": schema.dump(OperatingPoint(0.123, 0.95, 0.96, 0.7, "answers of four other networks")),
+        "abstain": schema.dump(Abstain(0.456, 0.9, "answers of four other networks")),
+        "folds": [1, 2, 3],
+        "recipe": schema.dump(meta.recipe) | {"split": split},
+        "groups": meta.split["groups"],
+        "data": {"fingerprint": meta.data_fingerprint},
+    }
+    path, out = tmp_path / "operating_point.json", tmp_path / "bundles"
+    path.write_text(json.dumps(facts))
+    call = ["convert", str(student), "--data", str(phantoms), "--variants", "float32", "--out", str(out)]
+    assert command.main([*call, "--operating-point", str(path)]) == 0
+    made = load_bundle(out / "float32").meta
+    assert schema.dump(made.operating_point) == facts["threshold"]
+    assert schema.dump(made.abstain) == facts["abstain"]
+    path.write_text(json.dumps(facts | {"folds": [0, 1, 2, 3]}))
+    assert command.main([*call, "--operating-point", str(path)]) == 2
+    assert "which is the student's test part" in capsys.readouterr().err
 
 
 def test_calibration_pictures_come_from_the_training_part_alone(bundles: Path, phantoms: Path) -> None:

@@ -32,12 +32,12 @@ def pictures(n: int) -> LumaSet:
     return LumaSet(np.stack([np.full((16, 16), 100 * t + 20, np.uint8) for t in targets]), targets)
 
 
-def cross_entropy(luma: Tensor, logits: Tensor, target: Tensor) -> Tensor:
-    return nn.functional.cross_entropy(logits, target)
+def cross_entropy(batch: fit.Batch, logits: Tensor) -> dict[str, Tensor]:
+    return {"labels": nn.functional.cross_entropy(logits, batch["target"])}
 
 
-def wrong_way(luma: Tensor, logits: Tensor, target: Tensor) -> Tensor:
-    return -cross_entropy(luma, logits, target)
+def wrong_way(batch: fit.Batch, logits: Tensor) -> dict[str, Tensor]:
+    return {"labels": -nn.functional.cross_entropy(logits, batch["target"])}
 
 
 def made(seed: int = 0) -> Means:
@@ -108,8 +108,8 @@ def test_what_a_kill_left_half_written_is_swept_away(tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_no_number_stops_with_advice(tmp_path: Path) -> None:
-    def explodes(luma: Tensor, logits: Tensor, target: Tensor) -> Tensor:
-        return logits.sum() * float("nan")
+    def explodes(batch: fit.Batch, logits: Tensor) -> dict[str, Tensor]:
+        return {"labels": logits.sum() * float("nan")}
 
     with pytest.raises(UserError, match="loss became nan in epoch 0; lower the recipe's lr"):
         run(made(), explodes, tmp_path)
@@ -118,9 +118,9 @@ def test_a_loss_that_is_no_number_stops_with_advice(tmp_path: Path) -> None:
 def test_the_criterion_sees_the_picture_its_logits_and_its_class(tmp_path: Path) -> None:
     seen = []
 
-    def watch(luma: Tensor, logits: Tensor, target: Tensor) -> Tensor:
-        seen.append((luma.clone(), logits.detach().clone(), target.clone()))
-        return cross_entropy(luma, logits, target)
+    def watch(batch: fit.Batch, logits: Tensor) -> dict[str, Tensor]:
+        seen.append((batch["luma"].clone(), logits.detach().clone(), batch["target"].clone()))
+        return cross_entropy(batch, logits)
 
     run(made(), watch, tmp_path, epochs=1)
     assert len(seen) == 3
@@ -133,9 +133,9 @@ def test_the_criterion_sees_the_picture_its_logits_and_its_class(tmp_path: Path)
 def test_every_epoch_has_another_order_and_every_picture_once(tmp_path: Path) -> None:
     shown: list[float] = []
 
-    def watch(luma: Tensor, logits: Tensor, target: Tensor) -> Tensor:
-        shown.extend(luma[:, 0, 0, 0].tolist())
-        return cross_entropy(luma, logits, target)
+    def watch(batch: fit.Batch, logits: Tensor) -> dict[str, Tensor]:
+        shown.extend(batch["luma"][:, 0, 0, 0].tolist())
+        return cross_entropy(batch, logits)
 
     lumas = np.stack([np.full((16, 16), n, np.uint8) for n in range(12)])
     train = LumaSet(lumas, np.arange(12) % 3)
@@ -165,9 +165,9 @@ def test_the_learning_rate_follows_the_schedule(tmp_path: Path, recipe: dict, wa
     # in the next ones. A criterion with gradient 1 for one bias makes that exact: the steps are the learning rates.
     network, biases = made(), []
 
-    def slope(luma: Tensor, logits: Tensor, target: Tensor) -> Tensor:
+    def slope(batch: fit.Batch, logits: Tensor) -> dict[str, Tensor]:
         biases.append(network.linear.bias[0].item())
-        return network.linear.bias[0]
+        return {"slope": network.linear.bias[0]}
 
     run(network, slope, tmp_path, epochs=2, lr=0.01, weight_decay=0.0, select="last", **recipe)
     biases.append(network.linear.bias[0].item())
@@ -181,7 +181,7 @@ def test_weight_decay_is_decoupled(tmp_path: Path) -> None:
     before = network.linear.weight[0].item()
     run(
         network,
-        lambda luma, logits, target: 0.0 * logits.sum(),
+        lambda batch, logits: {"nothing": 0.0 * logits.sum()},
         tmp_path,
         epochs=1,
         lr=0.1,

@@ -12,9 +12,23 @@ from scipy.special import log_softmax
 from scipy.special import softmax as scipy_softmax
 from scipy.stats import entropy
 
-from train.losses import DistillationLoss, kl_teacher_student
+from train.losses import kl_teacher_student
+from train.objectives.classes import Answers, Labels
+from train.recipe import Distill
 
 LN2, LN3 = math.log(2), math.log(3)
+
+
+def distillation(alpha: float = 0.5, temperature: float = 4.0, class_weights: torch.Tensor | None = None):
+    """(student, target, teacher) -> both terms as the training sums them."""
+    labels, answers = Labels(alpha, class_weights, smoothing=0.0), Answers(1 - alpha, temperature, teacher=None)
+
+    def loss(student: torch.Tensor, target: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+        batch = {"target": target, "soft": teacher}
+        return labels(batch, student)["labels"] + answers(batch, student)["answers"]
+
+    return loss
+
 
 # Two pictures, three classes, temperature 2; logits are 2 ln(p), so that the softened probabilities are p.
 #   picture 1: teacher (1/2, 1/4, 1/4), student (1/4, 1/2, 1/4)
@@ -33,7 +47,7 @@ TARGET = torch.tensor([0, 1])
     [(0.0, LN2 / 2), (1.0, LN3), (0.5, LN3 / 2 + LN2 / 4), (0.25, LN3 / 4 + 3 * LN2 / 8)],
 )
 def test_the_loss_is_the_one_computed_by_hand(alpha: float, wanted: float) -> None:
-    loss = DistillationLoss(alpha, T)(STUDENT, TARGET, TEACHER)
+    loss = distillation(alpha, T)(STUDENT, TARGET, TEACHER)
     assert loss.shape == ()
     assert loss.item() == pytest.approx(wanted, rel=1e-12)
 
@@ -53,15 +67,15 @@ def test_class_weights_weigh_the_labels_and_not_the_teacher() -> None:
     # Weights (3, 1, 1), targets 0 and 1: CE = (3 ln 6 + 1 ln 3/2) / (3 + 1); the KL part stays ln(2) / 2.
     weights = torch.tensor([3.0, 1.0, 1.0], dtype=torch.float64)
     wanted = 0.5 * (3 * math.log(6) + math.log(1.5)) / 4 + 0.5 * LN2 / 2
-    assert DistillationLoss(0.5, T, weights)(STUDENT, TARGET, TEACHER).item() == pytest.approx(wanted, rel=1e-12)
-    hard, soft = DistillationLoss(1.0, T, weights), DistillationLoss(0.0, T, weights)
+    assert distillation(0.5, T, weights)(STUDENT, TARGET, TEACHER).item() == pytest.approx(wanted, rel=1e-12)
+    hard, soft = distillation(1.0, T, weights), distillation(0.0, T, weights)
     assert soft(STUDENT, TARGET, TEACHER).item() == pytest.approx(LN2 / 2, rel=1e-12)
     assert hard(STUDENT, TARGET, TEACHER).item() == pytest.approx((3 * math.log(6) + math.log(1.5)) / 4, rel=1e-12)
 
 
 def test_alpha_one_does_not_hear_the_teacher_and_alpha_zero_not_the_labels() -> None:
     other_teacher, other_target = 2 * TEACHER, torch.tensor([2, 0])
-    hard, soft = DistillationLoss(1.0, T), DistillationLoss(0.0, T)
+    hard, soft = distillation(1.0, T), distillation(0.0, T)
     assert hard(STUDENT, TARGET, TEACHER) == hard(STUDENT, TARGET, other_teacher)
     assert soft(STUDENT, TARGET, TEACHER) == soft(STUDENT, other_target, TEACHER)
     assert hard(STUDENT, TARGET, TEACHER) != hard(STUDENT, other_target, TEACHER)
@@ -69,8 +83,8 @@ def test_alpha_one_does_not_hear_the_teacher_and_alpha_zero_not_the_labels() -> 
 
 
 def test_the_defaults_are_the_papers() -> None:
-    loss = DistillationLoss()
-    assert (loss.alpha, loss.temperature, loss.base.weight) == (0.5, 4.0, None)
+    paper = Distill()
+    assert (paper.alpha, paper.temperature) == (0.5, 4.0)
 
 
 @st.composite
@@ -88,7 +102,7 @@ def test_equal_to_scipy(batch: tuple[np.ndarray, np.ndarray, np.ndarray], alpha:
     kl = entropy(scipy_softmax(teacher / temperature, axis=1), scipy_softmax(student / temperature, axis=1), axis=1)
     ce = -log_softmax(student, axis=1)[np.arange(len(target)), target]
     wanted = np.mean(alpha * ce + (1 - alpha) * temperature**2 * kl)
-    found = DistillationLoss(alpha, temperature)(*map(torch.from_numpy, (student, target, teacher)))
+    found = distillation(alpha, temperature)(*map(torch.from_numpy, (student, target, teacher)))
     assert found.item() == pytest.approx(wanted, rel=1e-9, abs=1e-9)
     soft = kl_teacher_student(torch.from_numpy(student), torch.from_numpy(teacher), temperature)
     assert soft.item() >= -1e-12
@@ -99,7 +113,7 @@ def test_equal_to_scipy(batch: tuple[np.ndarray, np.ndarray, np.ndarray], alpha:
 def test_gradients(batch: tuple[np.ndarray, np.ndarray, np.ndarray], alpha: float, temperature: float) -> None:
     student, teacher, target = (torch.from_numpy(a) for a in batch)
     student = (student / 10).requires_grad_()
-    loss = DistillationLoss(alpha, temperature)
+    loss = distillation(alpha, temperature)
     assert torch.autograd.gradcheck(lambda z: loss(z, target, teacher / 10), student)
 
 
@@ -107,14 +121,14 @@ def test_the_soft_gradient_is_t_times_the_difference_of_probabilities() -> None:
     # d/dz of T^2 KL, mean over N pictures: T (softmax(z / T) - softmax(teacher / T)) / N. With the values above:
     # 2 ((1/4, 1/2, 1/4) - (1/2, 1/4, 1/4)) / 2 = (-1/4, 1/4, 0) for picture 1 and 0 for picture 2.
     student = STUDENT.clone().requires_grad_()
-    DistillationLoss(0.0, T)(student, TARGET, TEACHER).backward()
+    distillation(0.0, T)(student, TARGET, TEACHER).backward()
     wanted = torch.tensor([[-0.25, 0.25, 0.0], [0.0, 0.0, 0.0]], dtype=torch.float64)
     torch.testing.assert_close(student.grad, wanted, rtol=0, atol=1e-12)
 
 
 def test_logits_too_large_for_exp_stay_finite() -> None:
     student = torch.tensor([[1e4, -1e4, 0.0]], requires_grad=True)
-    loss = DistillationLoss(0.5, 4.0)(student, torch.tensor([1]), torch.tensor([[-1e4, 1e4, 0.0]]))
+    loss = distillation(0.5, 4.0)(student, torch.tensor([1]), torch.tensor([[-1e4, 1e4, 0.0]]))
     loss.backward()
     # CE = 20000; T^2 KL = 16 * 20000 / 4 = 80000
     assert loss.item() == pytest.approx(0.5 * 20_000 + 0.5 * 80_000)

@@ -272,3 +272,31 @@ def test_groups_are_in_the_order_of_the_pictures(ten_each: tuple) -> None:
     split = make_split_of(data, rows, SplitRecipe())
     assert split.groups(split.val).tolist() == [dict(rows)[p.name] for p in split.val]
     assert isinstance(split.groups(split.val), np.ndarray)
+
+
+@pytest.mark.parametrize("protocol", ["grouped", "random"])
+@pytest.mark.parametrize("parts", [2, 3])
+def test_a_part_of_the_validation_fold_validates_and_the_rest_trains(
+    protocol: str, parts: int, phantoms: Path, tmp_path: Path
+) -> None:
+    data = read_dataset(phantoms)
+    whole = make_split(data, SplitRecipe(protocol, folds=3, seed=4), None)
+    cut = make_split(data, SplitRecipe(protocol, folds=3, seed=4, val_parts=parts), None)
+    assert cut.test == whole.test
+    assert set(cut.val) < set(whole.val)
+    assert set(cut.train) == set(whole.train) | (set(whole.val) - set(cut.val))
+    assert len(cut.train) + len(cut.val) == len(whole.train) + len(whole.val)
+    assert abs(len(cut.val) - len(whole.val) / parts) <= 2
+    assert {p.label for p in cut.val} == set(data.classes)
+    assert cut.describe()["val_parts"] == parts
+
+
+def test_groups_stay_together_in_a_part_of_the_validation_fold(phantoms: Path, tmp_path: Path) -> None:
+    data = read_dataset(phantoms)
+    pairs = tmp_path / "groups.csv"  # every two neighbours of a class are one group
+    rows = [f"{p.name},{p.label} {i // 2}" for i, p in enumerate(data.pictures)]
+    pairs.write_text("\n".join(["image,group_id", *rows]) + "\n")
+    split = make_split(data, SplitRecipe(folds=3, val_parts=2), pairs)
+    assert not set(split.groups(split.val)) & set(split.groups(split.train))
+    with pytest.raises(UserError, match=r"groups of the validation fold .* too few for 10 parts; .* split.val_parts"):
+        make_split(data, SplitRecipe(folds=3, val_parts=10), pairs)

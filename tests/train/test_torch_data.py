@@ -1,113 +1,28 @@
-"""Augmentation: what may change, what must not, and that every draw can be repeated."""
+"""Items as the training sees them: every draw can be repeated, an answer stands beside the pixels it was given to."""
 
-import cv2
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from scipy.special import log_softmax, softmax
 
-from train.data.torch_data import LumaSet, augmented
+from train.augment import augmented
+from train.data.torch_data import Answers, LumaSet
+from train.data.views import view_of
 from train.recipe import Augment
 
-NONE = Augment(flip=0.0)
 PICTURE = np.random.default_rng(0).integers(0, 256, (24, 32), np.uint8)
-SMOOTH = cv2.GaussianBlur(PICTURE, (9, 9), 3)
-
-
-def rng(seed: int = 0) -> np.random.Generator:
-    return np.random.default_rng(seed)
-
-
-def test_without_strengths_nothing_changes() -> None:
-    for seed in range(20):
-        assert np.array_equal(augmented(PICTURE, NONE, rng(seed)), PICTURE)
-
-
-def test_a_flip_mirrors_left_and_right_only() -> None:
-    assert np.array_equal(augmented(PICTURE, Augment(flip=1.0), rng()), PICTURE[:, ::-1])
-    flipped = sum(not np.array_equal(augmented(PICTURE, Augment(flip=0.3), rng(seed)), PICTURE) for seed in range(500))
-    assert 110 <= flipped <= 190  # 150 expected, standard deviation 10
-
-
-def test_gain_and_offset_are_clipped_and_stay_in_their_range() -> None:
-    grey = np.full((16, 16), 100, np.uint8)
-    offsets = {int(augmented(grey, Augment(flip=0, offset=20.0), rng(seed))[0, 0]) for seed in range(300)}
-    assert min(offsets) in (80, 81)
-    assert max(offsets) in (119, 120)
-    gains = {int(augmented(grey, Augment(flip=0, gain=0.3), rng(seed))[0, 0]) for seed in range(300)}
-    assert min(gains) in (70, 71)
-    assert max(gains) in (129, 130)
-    for seed in range(50):
-        for value in (0, 255):
-            found = augmented(np.full((16, 16), value, np.uint8), Augment(0, gain=0.9, offset=127.0), rng(seed))
-            assert len(np.unique(found)) == 1
-            if value == 0:  # gain leaves black alone: what is left is the offset, clipped at black
-                assert found[0, 0] <= 127
-
-
-def test_a_shift_moves_by_at_most_its_share() -> None:
-    spot = np.zeros((40, 60), np.uint8)
-    spot[20, 30] = 255
-    places = []
-    for seed in range(200):
-        y, x = np.unravel_index(augmented(spot, Augment(flip=0, shift=0.1), rng(seed)).argmax(), spot.shape)
-        places.append((y - 20, x - 30))
-    down, right = np.abs(places).max(axis=0)
-    assert down in (3, 4)
-    assert right in (5, 6)
-
-
-def test_a_rotation_turns_about_the_middle() -> None:
-    cross = np.zeros((41, 41), np.uint8)
-    cross[20, :] = 255
-    angles = []
-    for seed in range(100):
-        ys, xs = np.nonzero(augmented(cross, Augment(flip=0, rotate=20.0), rng(seed)) > 100)
-        angles.append(np.degrees(np.arctan(np.polyfit(xs, ys, 1)[0])))
-        assert abs(ys[np.abs(xs - 20) <= 1].mean() - 20) <= 1.0
-    assert 18 <= max(angles) <= 21
-    assert -21 <= min(angles) <= -18
-
-
-@settings(deadline=None)
-@given(
-    st.builds(
-        Augment,
-        flip=st.floats(0, 1),
-        rotate=st.floats(0, 45),
-        scale=st.floats(0, 0.9),
-        shift=st.floats(0, 0.9),
-        gain=st.floats(0, 0.9),
-        offset=st.floats(0, 127),
-    ),
-    st.integers(0, 2**32 - 1),
-)
-def test_any_recipe_gives_a_picture_of_the_same_shape(recipe: Augment, seed: int) -> None:
-    before = SMOOTH.copy()
-    found, again = (augmented(SMOOTH, recipe, rng(seed)) for _ in range(2))
-    assert (found.shape, found.dtype, found.flags.c_contiguous) == (SMOOTH.shape, np.uint8, True)
-    assert np.array_equal(found, again)
-    assert np.array_equal(SMOOTH, before), "the picture in memory is not changed"
-
-
-def test_one_strength_does_not_change_the_others_draws() -> None:
-    for seed in range(20):
-        plain = augmented(SMOOTH, Augment(flip=0.5, gain=0.3), rng(seed))
-        mirrored = not np.array_equal(augmented(SMOOTH, Augment(flip=0.5), rng(seed)), SMOOTH)
-        alone = augmented(SMOOTH, Augment(flip=0.0, gain=0.3), rng(seed))
-        assert np.array_equal(plain, alone[:, ::-1] if mirrored else alone)
+LOGITS = np.random.default_rng(1).normal(size=(3, 4, 3)).astype(np.float32)
+NAMES = ("benign (1).png", "malignant (2).png", "normal (3).png")
+STRONG = Augment(rotate=10.0, gain=0.2)
 
 
 def test_items_depend_on_seed_epoch_and_picture_alone() -> None:
     lumas, targets = np.stack([PICTURE] * 3), np.array([2, 0, 1])
-    recipe = Augment(rotate=10.0, gain=0.2)
 
     def item(seed: int, epoch: int, index: int) -> bytes:
-        one = LumaSet(lumas, targets, recipe, seed)
+        one = LumaSet(lumas, targets, STRONG, seed)
         one.epoch = epoch
-        luma, _ = one[index]
-        return luma.numpy().tobytes()
+        return one[index]["luma"].numpy().tobytes()
 
     every = [(seed, epoch, index) for seed in (0, 1) for epoch in (0, 1) for index in (0, 1, 2)]
     assert len({item(*which) for which in every}) == len(every)
@@ -115,14 +30,80 @@ def test_items_depend_on_seed_epoch_and_picture_alone() -> None:
 
 
 def test_items_are_luma_as_the_network_takes_it() -> None:
-    luma, target = LumaSet(PICTURE[None], np.array([2]))[0]
-    assert (luma.shape, luma.dtype, target, type(target)) == ((1, 24, 32), torch.float32, 2, int)
-    assert np.array_equal(luma[0].numpy(), PICTURE)
+    item = LumaSet(PICTURE[None], np.array([2]))[0]
+    assert set(item) == {"luma", "target"}
+    assert (item["luma"].shape, item["luma"].dtype) == ((1, 24, 32), torch.float32)
+    assert (item["target"], type(item["target"])) == (2, int)
+    assert np.array_equal(item["luma"][0].numpy(), PICTURE)
     assert len(LumaSet(PICTURE[None], np.array([2]))) == 1
 
 
-@pytest.mark.parametrize("shape", [(24, 32), (32, 24)])
-def test_a_full_turn_of_nothing_is_exact(shape: tuple[int, int]) -> None:
-    # warpAffine with the identity must not blur: the middle is taken in the same convention on both sides.
-    picture = np.random.default_rng(1).integers(0, 256, shape, np.uint8)
-    assert np.array_equal(augmented(picture, Augment(flip=0, rotate=1e-9), rng()), picture)
+def test_masks_go_with_their_picture_through_every_augmentation() -> None:
+    spot = np.zeros((40, 60), np.uint8)
+    spot[10:20, 12:30] = 200
+    one = LumaSet(spot[None], np.array([0]), Augment(flip=0.5, rotate=20.0, scale=0.2, shift=0.1), 0, (spot > 0)[None])
+    for epoch in range(20):
+        one.epoch = epoch
+        item = one[0]
+        mask = item["mask"][0].numpy()
+        assert set(np.unique(mask)) == {0.0, 1.0}
+        bright = item["luma"][0].numpy() >= 100
+        assert (bright == (mask > 0)).mean() > 0.97, "all but the blurred border"
+        assert item["mask_known"] == 1.0
+    known = LumaSet(spot[None], np.array([0]), None, 0, (spot > 0)[None], np.array([False]))
+    assert known[0]["mask_known"] == 0.0
+
+
+def test_an_answer_stands_beside_the_view_it_was_given_to() -> None:
+    lumas = np.stack([PICTURE, PICTURE[::-1], PICTURE[:, ::-1]])
+    one = LumaSet(lumas, np.array([0, 1, 2]), STRONG, 7, answers=Answers(NAMES, LOGITS, 5, by_view=True))
+    seen = set()
+    for epoch in range(8):
+        one.epoch = epoch
+        for index in range(3):
+            item = one[index]
+            (number,) = [
+                v for v in range(4) if np.allclose(item["soft"].numpy(), log_softmax(LOGITS[index, v]), atol=1e-6)
+            ]
+            luma, _ = view_of(lumas[index], None, STRONG, 5, NAMES[index], number)
+            assert np.array_equal(item["luma"][0].numpy(), luma)
+            seen.add((index, number))
+    assert len(seen) == 12, "every view of every picture has its turn"
+
+
+def test_the_mean_answer_is_a_mean_of_probabilities() -> None:
+    one = LumaSet(np.stack([PICTURE] * 3), np.array([0, 1, 2]), STRONG, 7, answers=Answers(NAMES, LOGITS, 5, False))
+    plain = LumaSet(np.stack([PICTURE] * 3), np.array([0, 1, 2]), STRONG, 7)
+    for index in range(3):
+        wanted = softmax(LOGITS[index], axis=1).mean(axis=0)
+        np.testing.assert_allclose(one[index]["soft"].exp().numpy(), wanted, rtol=1e-5)
+        assert torch.equal(one[index]["luma"], plain[index]["luma"]), "any augmentation, drawn as without answers"
+
+
+def test_a_picture_without_answer_has_none() -> None:
+    logits = LOGITS.copy()
+    logits[1] = np.nan
+    for by_view in (True, False):
+        one = LumaSet(
+            np.stack([PICTURE] * 3), np.array([0, 1, 2]), STRONG, 7, answers=Answers(NAMES, logits, 5, by_view)
+        )
+        assert [bool(torch.isnan(one[i]["soft"]).all()) for i in range(3)] == [False, True, False]
+
+
+def test_views_depend_on_seed_name_and_number_alone() -> None:
+    def view(seed: int, name: str, number: int) -> bytes:
+        return view_of(PICTURE, None, STRONG, seed, name, number)[0].tobytes()
+
+    every = [(seed, name, number) for seed in (0, 1) for name in NAMES for number in (1, 2)]
+    assert len({view(*which) for which in every}) == len(every)
+    assert view(1, NAMES[2], 2) == view(1, NAMES[2], 2)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_view_nought_is_the_picture_itself(seed: int) -> None:
+    mask = PICTURE > 128
+    luma, same = view_of(PICTURE, mask, STRONG, seed, NAMES[0], 0)
+    assert np.array_equal(luma, PICTURE)
+    assert same is mask
+    drawn, _ = augmented(PICTURE, mask, STRONG, np.random.default_rng(0))
+    assert not np.array_equal(drawn, PICTURE)

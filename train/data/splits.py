@@ -79,6 +79,7 @@ class Split:
             "folds": self.recipe.folds,
             "test_fold": self.recipe.test_fold,
             "val_fold": self.recipe.val_fold,
+            "val_parts": self.recipe.val_parts,
             "seed": self.recipe.seed,
             "groups": self.groups_source,
             "fingerprint": self.fingerprint,
@@ -164,22 +165,45 @@ def _grouped(data: DataSet, recipe: SplitRecipe, group_of: dict[str, str]) -> Pa
         labels_of_group[group_of[picture.name]].add(picture.label)
     kept = [p for p in data.pictures if len(labels_of_group[group_of[p.name]]) == 1]
     per_class = Counter(label for labels in labels_of_group.values() if len(labels) == 1 for label in labels)
-    _enough(data, recipe, per_class, "groups")
+    _enough(data, per_class, "groups", recipe.folds, "split.folds")
     folds = StratifiedGroupKFold(recipe.folds, shuffle=True, random_state=recipe.seed).split(
         kept, [p.label for p in kept], [group_of[p.name] for p in kept]
     )
-    return _from_folds([[kept[i] for i in test] for _, test in folds], recipe)
+    parts = [[kept[i] for i in test] for _, test in folds]
+    train, val, test = _from_folds(parts, recipe)
+    if recipe.val_parts > 1:
+        labels = {group_of[p.name]: p.label for p in val}
+        _enough(data, Counter(labels.values()), "groups of the validation fold", recipe.val_parts, "split.val_parts")
+        cut = StratifiedGroupKFold(recipe.val_parts, shuffle=True, random_state=recipe.seed).split(
+            val, [p.label for p in val], [group_of[p.name] for p in val]
+        )
+        train, val = _first_part(train, val, next(cut)[1])
+    return train, val, test
 
 
 def _random(data: DataSet, recipe: SplitRecipe, group_of: dict[str, str]) -> Parts:
     from sklearn.model_selection import StratifiedKFold
 
     pictures = data.pictures
-    _enough(data, recipe, Counter(p.label for p in pictures), "pictures")
+    _enough(data, Counter(p.label for p in pictures), "pictures", recipe.folds, "split.folds")
     folds = StratifiedKFold(recipe.folds, shuffle=True, random_state=recipe.seed).split(
         pictures, [p.label for p in pictures]
     )
-    return _from_folds([[pictures[i] for i in test] for _, test in folds], recipe)
+    train, val, test = _from_folds([[pictures[i] for i in test] for _, test in folds], recipe)
+    if recipe.val_parts > 1:
+        counts = Counter(p.label for p in val)
+        _enough(data, counts, "pictures of the validation fold", recipe.val_parts, "split.val_parts")
+        cut = StratifiedKFold(recipe.val_parts, shuffle=True, random_state=recipe.seed)
+        train, val = _first_part(train, val, next(cut.split(val, [p.label for p in val]))[1])
+    return train, val, test
+
+
+def _first_part(
+    train: tuple[Picture, ...], val: tuple[Picture, ...], chosen: Iterable[int]
+) -> tuple[tuple[Picture, ...], tuple[Picture, ...]]:
+    """The validation fold's chosen pictures validate, the others train."""
+    kept = set(chosen)
+    return train + tuple(p for i, p in enumerate(val) if i not in kept), tuple(val[i] for i in sorted(kept))
 
 
 def _paper(data: DataSet, recipe: SplitRecipe, group_of: dict[str, str]) -> Parts:
@@ -212,10 +236,10 @@ def _from_folds(parts: list[list[Picture]], recipe: SplitRecipe) -> Parts:
     return tuple(p for f in rest for p in parts[f]), tuple(parts[recipe.val_fold]), tuple(parts[recipe.test_fold])
 
 
-def _enough(data: DataSet, recipe: SplitRecipe, per_class: Counter, what: str) -> None:
+def _enough(data: DataSet, per_class: Counter, what: str, wanted: int, key: str) -> None:
     for label in data.classes:
-        if per_class[label] < recipe.folds:
+        if per_class[label] < wanted:
             raise UserError(
-                f"{data.root}: {per_class[label]} {what} of class {label!r} are too few for {recipe.folds} "
-                "folds; add pictures or lower split.folds."
+                f"{data.root}: {per_class[label]} {what} of class {label!r} are too few for {wanted} "
+                f"{key.removeprefix('split.').removeprefix('val_')}; add pictures or lower {key}."
             )

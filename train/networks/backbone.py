@@ -19,17 +19,21 @@ OWN_TRUNKS = {"resnetv2_50_stage3": ResNetV2Stage3}
 class Luma(nn.Module):
     """Normalisation as part of the network: (N, 1, H, W) luma 0..255 -> net((luma / 255 - mean) / std in RGB).
 
-    One mean and one std for all three channels: on grey input the stem can then be folded to a single channel
-    exactly, also at the zero-padded border.
+    one_channel: the network takes the one channel as it is. One mean and one std for all three channels: on grey input
+    the stem can then be folded to a single channel exactly, also at the zero-padded border.
     """
 
-    def __init__(self, net: nn.Module, mean: float, std: float) -> None:
+    def __init__(self, net: nn.Module, mean: float, std: float, one_channel: bool = False) -> None:
         super().__init__()
-        self.net, self.mean, self.std = net, mean, std
+        self.net, self.mean, self.std, self.one_channel = net, mean, std, one_channel
 
     def forward(self, luma: Tensor) -> Tensor:
+        return self.net(self.normal(luma))
+
+    def normal(self, luma: Tensor) -> Tensor:
+        """(N, 1, H, W) luma 0..255 -> what the network inside takes."""
         x = (luma - 255.0 * self.mean) / (255.0 * self.std)
-        return self.net(x.expand(-1, 3, -1, -1))
+        return x if self.one_channel else x.expand(-1, 3, -1, -1)
 
 
 def build(recipe: NetworkRecipe, size: tuple[int, int], weights_dir: Path | None, classes: int = 0) -> Luma:
@@ -52,7 +56,9 @@ def build(recipe: NetworkRecipe, size: tuple[int, int], weights_dir: Path | None
         stem(net)  # before the training, not when it is converted
     for name in classifiers if classes else ():
         _begin_classifier(net.get_submodule(name))
-    luma = Luma(net, recipe.mean, recipe.std)
+    if recipe.stem == "luma":
+        fold_stem(net)
+    luma = Luma(net, recipe.mean, recipe.std, recipe.stem == "luma")
     try:
         feature_count(luma, size)
     except (AssertionError, RuntimeError) as error:  # what timm's networks raise on a size they cannot divide
@@ -71,6 +77,13 @@ def stem(net: nn.Module) -> nn.Conv2d:
     if not isinstance(layer, nn.Conv2d) or layer.in_channels != 3 or layer.groups != 1:
         raise UserError("the student's first layer is not a convolution over three channels; choose another student.")
     return layer
+
+
+def fold_stem(net: nn.Module) -> None:
+    """Sum the first convolution's weights over its three channels: on grey input the same answers from one channel."""
+    first = stem(net)
+    first.weight = nn.Parameter(first.weight.detach().sum(dim=1, keepdim=True))
+    first.in_channels = 1
 
 
 def _create_timm(recipe: NetworkRecipe, size: tuple[int, int], classes: int) -> nn.Module:

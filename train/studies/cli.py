@@ -5,10 +5,12 @@ from pathlib import Path
 
 from device import RESEARCH_NOTICE
 from train.options import PROTOCOLS
+from train.studies.grid import cli as grid
 
 
 def register(commands) -> None:
-    """Add the command to `busi-kd train`."""
+    """Add the commands to `busi-kd train`."""
+    grid.register(commands)
     command = commands.add_parser("protocols", help="the same student under each split protocol: how much is leakage")
     command.add_argument("data", type=Path, help="data folder in the BUSI layout")
     command.add_argument("--recipe", default="offline", help="shipped recipe or .toml file (default offline)")

@@ -1,0 +1,83 @@
+"""Recipes: TOML files read into frozen dataclasses; an unknown key is an error that names the nearest known one."""
+
+import tomllib
+from dataclasses import dataclass, field, replace
+from importlib import resources
+from pathlib import Path
+
+from device import schema
+from device.errors import UserError, nearest
+from device.preprocess import Preprocess
+from train.recipe.augment import Augment
+from train.recipe.convert import ConvertRecipe
+from train.recipe.distill import Distill, FeaturePair
+from train.recipe.fit import Fit
+from train.recipe.networks import MaskRecipe, NetworkRecipe, StudentRecipe, TeacherRecipe, WarmUp
+from train.recipe.split import SplitRecipe, check_seed
+
+__all__ = [
+    "Augment",
+    "ConvertRecipe",
+    "Distill",
+    "FeaturePair",
+    "Fit",
+    "MaskRecipe",
+    "NetworkRecipe",
+    "Recipe",
+    "SplitRecipe",
+    "StudentRecipe",
+    "TeacherRecipe",
+    "WarmUp",
+    "check_seed",
+    "load_recipe",
+    "shipped",
+]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides a result besides the data."""
+
+    name: str
+    seed: int = 0
+    preprocess: Preprocess = field(default_factory=Preprocess)
+    split: SplitRecipe = field(default_factory=SplitRecipe)
+    augment: Augment = field(default_factory=Augment)
+    teacher: TeacherRecipe = field(default_factory=TeacherRecipe)
+    student: StudentRecipe = field(default_factory=StudentRecipe)
+    distill: Distill = field(default_factory=Distill)
+    convert: ConvertRecipe = field(default_factory=ConvertRecipe)
+
+    def __post_init__(self) -> None:
+        check_seed("seed", self.seed)
+
+
+def shipped() -> list[str]:
+    """Names of the recipes that come with busi-kd."""
+    files = resources.files("train.recipes").iterdir()
+    return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
+
+
+def load_recipe(name: str, seed: int | None = None) -> Recipe:
+    """Read a recipe: the name of a shipped one, or the path of a .toml file. `seed` replaces the recipe's.
+
+    Raises UserError when there is none of that name, when it is no TOML, or when a key or value is wrong.
+    """
+    path = Path(name)
+    if path.suffix != ".toml":
+        if name not in shipped():
+            raise UserError(
+                f"no recipe {name!r}{nearest(name, shipped())}; there are {', '.join(shipped())}, or a .toml file."
+            )
+        path = Path(str(resources.files("train.recipes") / f"{name}.toml"))
+    if not path.is_file():
+        raise UserError(f"{path}: no such recipe file; check the path.")
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not readable as TOML ({error}).") from error
+    recipe = schema.load(Recipe, data, path)
+    try:
+        return recipe if seed is None else replace(recipe, seed=seed)
+    except ValueError as error:
+        raise UserError(f"--{error}") from error

@@ -1,0 +1,101 @@
+"""The teacher and the student."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from train.recipe.fit import Fit
+
+
+@dataclass(frozen=True)
+class NetworkRecipe:
+    """One network and where its first weights come from.
+
+    name: a timm model, or `resnetv2_50_stage3` (train/networks/trunks.py). weights: `random`, `pretrained` (timm's
+    own, from the hub) or the name of a .safetensors file, looked up in --weights-dir. The network sees
+    (luma / 255 - mean) / std, the same in each of its three input channels; stem `luma` sums the first layer's weights
+    over the three before the training, so that it learns as it will be deployed.
+    """
+
+    name: str
+    weights: str = "pretrained"
+    mean: float = 0.449
+    std: float = 0.226
+    stem: Literal["rgb", "luma"] = "rgb"
+
+    def __post_init__(self) -> None:
+        if self.std <= 0:
+            raise ValueError(f"std of the network {self.name!r} must be above 0, not {self.std}.")
+
+
+@dataclass(frozen=True)
+class MaskRecipe:
+    """A segmentation head that trains beside the classifier and is dropped at export: where the lesion is.
+
+    weight: of its loss, 0 for none. layers: the modules it looks at, by their paths in the network; the first gives the
+    mask's grid. width: its channels.
+    """
+
+    weight: float = 0.0
+    layers: tuple[str, ...] = ("blocks.1", "blocks.3", "blocks.5")
+    width: int = 32
+
+    def __post_init__(self) -> None:
+        if self.weight < 0 or not self.layers or self.width < 1:
+            raise ValueError("student.masks needs weight >= 0, one layer or more, and width >= 1.")
+
+
+@dataclass(frozen=True)
+class WarmUp:
+    """Self-supervised warm-up before the training: Barlow Twins on pictures without their labels (train/warmup.py).
+
+    epochs: 0 for none. width: of the projector. redundancy: the weight of the off-diagonal term.
+    """
+
+    epochs: int = 0
+    batch: int = 64
+    lr: float = 1e-3
+    width: int = 256
+    redundancy: float = 0.005
+
+    def __post_init__(self) -> None:
+        if self.epochs < 0 or self.batch < 2 or self.lr <= 0 or self.width < 1 or self.redundancy < 0:
+            raise ValueError("student.warmup needs epochs >= 0, batch >= 2, lr > 0, width >= 1 and redundancy >= 0.")
+
+
+@dataclass(frozen=True)
+class TeacherRecipe:
+    """Backbones side by side, their features concatenated, an MLP head with BatchNorm and Dropout."""
+
+    backbones: tuple[NetworkRecipe, ...] = (
+        NetworkRecipe("vit_base_patch16_224", mean=0.5, std=0.5),
+        NetworkRecipe("convnext_tiny"),
+    )
+    hidden: tuple[int, ...] = (768, 256)
+    dropout: float = 0.4
+    fit: Fit = field(default_factory=Fit)
+
+    def __post_init__(self) -> None:
+        if not self.backbones:
+            raise ValueError("teacher.backbones is empty; name at least one network.")
+        if any(units < 1 for units in self.hidden):
+            raise ValueError(f"teacher.hidden must hold widths of 1 or more, not {list(self.hidden)}.")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"teacher.dropout must lie in 0..1, not {self.dropout}.")
+
+
+@dataclass(frozen=True)
+class StudentRecipe:
+    """The network that ships.
+
+    phantoms: so many synthetic pictures of each class join the training part.
+    """
+
+    network: NetworkRecipe = field(default_factory=lambda: NetworkRecipe("mobilenetv3_small_100"))
+    fit: Fit = field(default_factory=Fit)
+    masks: MaskRecipe = field(default_factory=MaskRecipe)
+    phantoms: int = 0
+    warmup: WarmUp = field(default_factory=WarmUp)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.phantoms <= 10_000:
+            raise ValueError(f"student.phantoms must lie in 0..10000, not {self.phantoms}.")

@@ -1,0 +1,1 @@
+"""Soft targets: cross-fitted teachers and their cached answers."""

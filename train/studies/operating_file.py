@@ -1,0 +1,63 @@
+"""operating_point.json of `busi-kd train operating-point`, read for a bundle: out-of-fold threshold and limit."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from device import schema
+from device.bundle import Abstain, OperatingPoint
+from device.errors import UserError
+from train.runs import RunMeta
+
+_AGAIN = "make it with busi-kd train operating-point"
+# Of a recipe: what must be the same for the answers of other folds' students to speak for this one.
+_SAME = ("preprocess", "augment", "student", "distill")
+
+
+@dataclass(frozen=True)
+class Derived:
+    """Threshold and abstention limit on calibrated probabilities, from networks that never saw the judged pictures."""
+
+    point: OperatingPoint
+    abstain: Abstain
+
+
+def read_derived(path: Path, meta: RunMeta) -> Derived:
+    """Read the file for the student `meta`.
+
+    Raises UserError: no such file or none of that command, other data or groups, another recipe of the student, or
+    answers to the fold that is this student's test part: its figures would be no test any more.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; {_AGAIN}.")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        threshold, abstain, folds = content["threshold"], content["abstain"], set(content["folds"])
+        recipe, data, groups = content["recipe"], content["data"]["fingerprint"], content["groups"]
+        split = recipe["split"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: is no operating point of a study ({error!r}); {_AGAIN}.") from error
+    found = Derived(
+        schema.load(OperatingPoint, threshold, f"{path}, threshold"), schema.load(Abstain, abstain, f"{path}, abstain")
+    )
+    if data != meta.data_fingerprint or groups != meta.split["groups"]:
+        raise UserError(f"{path}: was derived on other data or groups than the student was trained on; {_AGAIN}.")
+    own = schema.dump(meta.recipe)
+    other = next((key for key in _SAME if recipe.get(key) != own[key]), None)
+    if other or _parts(split) != _parts(own["split"]):
+        raise UserError(
+            f"{path}: speaks of students of another recipe (its {other or 'split'} differs); take the row whose recipe "
+            "the student was trained with."
+        )
+    if own["split"]["test_fold"] in folds:
+        raise UserError(
+            f"{path}: was derived on fold {own['split']['test_fold']} too, which is the student's test part; leave it "
+            "out of the study's decide."
+        )
+    return found
+
+
+def _parts(split: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in split.items() if key not in ("test_fold", "val_fold")}
