@@ -4,12 +4,14 @@ import argparse
 import shutil
 from pathlib import Path
 
-from convert.whole import Plan, proving_steps, run_steps, training_steps
-from device import RESEARCH_NOTICE, files
+from convert.summary import SHIPPED_FILE
+from convert.whole import Plan, Step, proving_steps, run_steps, training_steps
+from device import RESEARCH_NOTICE, files, shipped
 from device.errors import UserError
 
 MARKER = "demo.json"
 PER_CLASS = 250
+SHIPPED_SECONDS = 5  # at most
 
 
 def main(arguments: list[str]) -> int:
@@ -27,7 +29,25 @@ def main(arguments: list[str]) -> int:
     bench = ["--threads", "1,2", "--seconds", "0.5", "--rounds", "2"]
     daemon = ["--source", "phantom", "--duration", str(args.seconds)]
     proving = proving_steps(plan, ["teacher", "student"], bench, daemon)
+    proving += shipped_steps(args.out, min(args.seconds, SHIPPED_SECONDS))
     return run_steps(args.out, [("write synthetic phantoms", phantoms), teacher, student, *proving])
+
+
+def shipped_steps(out: Path, seconds: float) -> list[Step]:
+    """Check the model that ships with busi-kd, which is not the demonstration's own, and run the daemon with it.
+
+    The clip shows nobody and the model knows patients' pictures, so no verdicts are recorded. Says so and returns no
+    step in a source tree without models.
+    """
+    if not shipped.shipped():
+        print("No model ships with this copy of busi-kd: the steps that would check it are left out.")
+        return []
+    bundle = str(shipped.default_bundle())
+    run = ["device", "run", "--bundle", bundle, "--source", "phantom", "--duration", str(seconds)]
+    return [
+        ("check the shipped model", ["device", "show", bundle]),
+        ("run the shipped model", [*run, "--summary", str(out / SHIPPED_FILE)]),
+    ]
 
 
 def _begin(out: Path) -> None:

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from convert import summary_picture
-from device import RESEARCH_NOTICE, __version__, files, schema
+from device import RESEARCH_NOTICE, __version__, files, schema, shipped
 from device.bundle import VARIANTS, Estimate, load_bundle
 from device.phantom_clip import PhantomClip
 from train.evaluation.metrics import percent
 from train.options import warnings
 
 _METRICS = ("accuracy", "balanced_accuracy", "auc_benign_malignant")
+SHIPPED_FILE = "shipped.json"  # the daemon's run with the model that ships with busi-kd; only the demonstration has it
 _KINDS = ("teacher", "student", "student-alone")
 
 
@@ -73,9 +74,20 @@ def collect(out: Path, timings: dict[str, float], seconds: float) -> dict[str, A
         "daemon": daemon,
         "clip": daemon["source"].startswith("phantom"),
         "verdicts": verdicts_by_truth(out / "verdicts.csv", daemon["source"].startswith("phantom")),
+        "shipped": shipped_facts(out),
         "warnings": bench["warnings"],
         "seconds": {**timings, "all": seconds},
     }
+
+
+def shipped_facts(out: Path) -> dict[str, Any] | None:
+    """What the daemon's run with the shipped model left in `out`, with the model in words; None without such a run."""
+    if not (out / SHIPPED_FILE).is_file():
+        return None
+    bundle = load_bundle(shipped.default_bundle())
+    daemon = _read(out / SHIPPED_FILE)
+    del daemon["verdicts"]  # of a model for patients' pictures about phantoms: figures that somebody might believe
+    return {"model": shipped.describe(bundle), "synthetic": bundle.meta.synthetic, "daemon": daemon}
 
 
 def verdicts_by_truth(path: Path, of_clip: bool) -> dict[str, dict[str, int]]:
@@ -109,6 +121,7 @@ def page(out: Path, facts: dict[str, Any]) -> str:
             f"{split['left_out']} left out (conflicting labels, excluded); training seed {facts['seed']}."
         )
         about += "".join(f" **{sentence}**" for sentence in warnings(split, facts["synthetic"]))
+    folders = ", ".join(f"{name}/" for name in ("teacher", "soft", "student") if (out / name).is_dir())
     lines = [
         f"# {title}",
         "",
@@ -130,8 +143,9 @@ def page(out: Path, facts: dict[str, Any]) -> str:
         ),
         *(f"- benchmark: {sentence}" for sentence in facts["warnings"]),
         "",
-        f"Time: {facts['seconds']['all']:.0f} s, this time. Written to {out}: teacher/, student/, bundles/ (one per "
-        "variant, report.md), evaluation.json, bench.json, daemon.json, verdicts.csv, logs/.",
+        f"Time: {facts['seconds']['all']:.0f} s, this time. Written to {out}: {folders}, bundles/ (one per variant, "
+        "report.md), evaluation.json, bench.json, daemon.json, verdicts.csv, logs/.",
+        *(_shipped(facts["shipped"]) if facts["shipped"] else ()),
     ]
     return "\n".join(lines) + "\n"
 
@@ -161,6 +175,23 @@ def _daemon(facts: dict[str, Any]) -> list[str]:
         f"throttled: {_flags(health['throttled'])}. Verdicts by what was in view:",
         "",
         *(f"- {truth}: " + ", ".join(f"{v} {n}" for v, n in said.items()) for truth, said in facts["verdicts"].items()),
+    ]
+
+
+def _shipped(facts: dict[str, Any]) -> list[str]:
+    daemon, stages = facts["daemon"], facts["daemon"]["stages_ms"]
+    shown = "synthetic phantoms" if facts["synthetic"] else "patients' pictures"
+    return [
+        "",
+        "## The model that ships with busi-kd",
+        "",
+        facts["model"],
+        "",
+        f"It is none of the models above: it was trained on {shown}, and its figure is from its own test pictures, not "
+        "from this demonstration. Here it passed every check that a device makes, and the daemon judged "
+        f"{daemon['frames']['judged']} frames of the phantom clip with it in {daemon['seconds']:.0f} s: infer "
+        f"{_unit(stages['infer']['p50'], 'ms', 2)}, frame to verdict p95 {_unit(stages['total']['p95'], 'ms', 2)}. The "
+        f"clip shows nobody: the verdicts on it say nothing about this model and are not shown. ({SHIPPED_FILE})",
     ]
 
 

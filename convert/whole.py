@@ -16,6 +16,7 @@ from convert import summary
 from device import RESEARCH_NOTICE, files
 from device.errors import UserError
 from train import options
+from train.recipe import Recipe
 
 ROOT = str(Path(__file__).resolve().parent.parent)
 MARKER = "all.json"
@@ -24,35 +25,51 @@ Step = tuple[str, list[str]]
 
 @dataclass(frozen=True)
 class Plan:
-    """What the steps need. recipe, split, weights: the options of that kind with their values, or empty."""
+    """What the steps need. recipe, split, weights: the options of that kind with their values, or empty.
+
+    soft: folders of cached answers that the student learns from instead of a living teacher. operating: options of the
+    conversion that name an operating point from out-of-fold answers, or empty.
+    """
 
     out: Path
     data: Path
     recipe: list[str]
     split: list[str]
     weights: list[str]
+    soft: tuple[Path, ...] = ()
+    operating: tuple[str, ...] = ()
 
 
 def training_steps(plan: Plan) -> list[Step]:
     """Teacher, student, and the same student without a teacher, which shows what distillation did."""
     teacher, common = plan.out / "teacher", [str(plan.data), *plan.recipe, *plan.split, *plan.weights]
-    student = ["train", "distill", *common, "--teacher", str(teacher), "--out", str(plan.out / "student")]
+    taught = ["--soft-targets", *map(str, plan.soft)] if plan.soft else ["--teacher", str(teacher)]
+    student = ["train", "distill", *common, *taught, "--out", str(plan.out / "student")]
     alone = ["train", "distill", *common, "--no-teacher", "--out", str(plan.out / "student-alone")]
-    return [
-        ("train the hybrid teacher", ["train", "teacher", *common, "--out", str(teacher)]),
-        ("distil the student", student),
-        ("train the same student without a teacher", alone),
-    ]
+    steps = [("distil the student", student), ("train the same student without a teacher", alone)]
+    if plan.soft:
+        return steps
+    return [("train the hybrid teacher", ["train", "teacher", *common, "--out", str(teacher)]), *steps]
+
+
+def crossfit_step(plan: Plan, folder: Path, recipe: Recipe, groups: Path | None, exclude: Path | None) -> Step:
+    """Teachers that saw neither the test part nor what they answer; `folder` gets them and their answers."""
+    options_ = [("--groups", groups), ("--exclude", exclude)]
+    given = [word for name, value in options_ if value for word in (name, str(value))]
+    fold, jobs = str(recipe.split.test_fold), str(os.cpu_count() or 1)
+    call = ["train", "soft-targets", str(plan.data), *plan.recipe, *given, *plan.weights, "--test-folds", fold]
+    return "train cross-fitted teachers", [*call, "--jobs", jobs, "--out", str(folder)]
 
 
 def proving_steps(plan: Plan, models: list[str], bench: list[str], daemon: list[str]) -> list[Step]:
     """Evaluation, conversion, latency, daemon. models: run folders below `out` to evaluate."""
     out, data = plan.out, ["--data", str(plan.data)]
     runs = [str(out / name) for name in models]
+    convert = ["convert", str(out / "student"), *data, *plan.recipe]
     kept = ["--summary", str(out / "daemon.json"), "--verdicts", str(out / "verdicts.csv")]
     return [
         ("evaluate on the test part", ["train", "evaluate", *runs, *data, "--json", str(out / "evaluation.json")]),
-        ("convert and verify", ["convert", str(out / "student"), *data, *plan.recipe, "--out", str(out / "bundles")]),
+        ("convert and verify", [*convert, *plan.operating, "--out", str(out / "bundles")]),
         ("measure latency", ["device", "bench", str(out / "bundles"), *bench, "--json", str(out / "bench.json")]),
         ("run the daemon", ["device", "run", "--bundle", str(out / "bundles" / "int8-full"), *daemon, *kept]),
     ]
@@ -87,21 +104,39 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--weights-dir", type=Path, metavar="DIR", help="folder of .safetensors the recipe names")
     parser.add_argument("--out", type=Path, required=True, help="the same command goes on after a kill")
     parser.add_argument("--seconds", type=float, default=1.0, help="steady state per benchmark row and round (1)")
+    taught = parser.add_mutually_exclusive_group()
+    taught.add_argument(
+        "--cross-fitted", action="store_true", help="several teachers, each asked about what it never saw"
+    )
+    taught.add_argument(
+        "--soft-targets",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="answers of such teachers, made before",
+    )
+    parser.add_argument("--operating-point", type=Path, metavar="FILE", help="of busi-kd train operating-point")
     args = parser.parse_args(arguments)
     if not args.seconds > 0:
         parser.error(f"--seconds must be above 0, not {args.seconds:g}")
-    options.read(args)  # before hours of training
+    if args.cross_fitted and (args.protocol or args.only or args.split):
+        raise UserError("--cross-fitted needs the folds of the recipe; leave --protocol, --only and --split away.")
+    _, recipe, _ = options.read(args)  # before hours of training
     _begin(args.out)
     weights = ["--weights-dir", str(args.weights_dir)] if args.weights_dir else []
-    plan = Plan(args.out, args.data, ["--recipe", args.recipe], options.given(args), weights)
+    soft = (args.out / "soft",) if args.cross_fitted else tuple(args.soft_targets)
+    operating = ("--operating-point", str(args.operating_point)) if args.operating_point else ()
+    plan = Plan(args.out, args.data, ["--recipe", args.recipe], options.given(args), weights, soft, operating)
+    crossfit = [crossfit_step(plan, soft[0], recipe, args.groups, args.exclude)] if args.cross_fitted else []
     test = args.out / "test"
     part = ["train", "part", str(args.data), *plan.recipe, *plan.split, "--out", str(test)]
     bench = ["--threads", "1,2", "--seconds", str(args.seconds), "--pictures", str(test)]
     daemon = ["--source", "folder", "--path", str(test), "--fps", "0"]  # 0: every picture, exactly once
     (args.out / "verdicts.csv").unlink(missing_ok=True)  # the daemon would go on with an earlier call's
-    models = ["teacher", "student", "student-alone"]
+    models = [*(["teacher"] if not soft else []), "student", "student-alone"]
     proving = proving_steps(plan, models, bench, daemon)
-    return run_steps(args.out, [*training_steps(plan), ("copy the held-out pictures", part), *proving])
+    return run_steps(args.out, [*crossfit, *training_steps(plan), ("copy the held-out pictures", part), *proving])
 
 
 def _begin(out: Path) -> None:

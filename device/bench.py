@@ -1,6 +1,6 @@
 """Measure bundles on this machine: load time, latency, memory, heat, and whether the figures can be trusted.
 
-`busi-kd device bench BUNDLE...` or `python device/bench.py BUNDLE...`. Every row (one bundle, one thread count)
+`busi-kd device bench [BUNDLE...]` or `python device/bench.py [BUNDLE...]`. Every row (one bundle, one thread count)
 is measured in a fresh process, in rounds that go through all rows in turn, so that drift hits all rows alike.
 
 The JSON report (`--json`), null where unknown:
@@ -50,6 +50,7 @@ from device.capture.folder import list_pictures
 from device.errors import UserError
 from device.phantom import CLASSES, make_phantom
 from device.preprocess import read_picture
+from device.shipped import default_bundle
 from device.telemetry import SINCE_BOOT, Telemetry
 
 SCHEMA_VERSION = 1
@@ -61,7 +62,11 @@ MEASURING_TIMEOUT_S = 120.0  # for all but the steady state: starting Python on 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `busi-kd device bench`."""
     parser.add_argument(
-        "bundles", nargs="+", type=Path, metavar="BUNDLE", help="bundle folder, or a folder of bundle folders"
+        "bundles",
+        nargs="*",
+        type=Path,
+        metavar="BUNDLE",
+        help="bundle folder, or a folder of bundle folders (default: the one that ships with busi-kd)",
     )
     parser.add_argument(
         "--threads", type=_thread_counts, default=(1,), metavar="N,...", help="thread counts, a row each (1)"
@@ -77,9 +82,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Measure, print and write the report. Returns 0, or 1 when a row failed; a row not valid is no failure.
 
-    Raises UserError: a folder is missing or holds no bundle, pictures do not read, the JSON cannot be written.
+    Raises UserError: a folder is missing or holds no bundle, none is given and none ships, pictures do not read, the
+    JSON cannot be written.
     """
-    folders = find_bundles(args.bundles)
+    folders = find_bundles(args.bundles or [default_bundle()])
     frames, inputs = load_frames(args.pictures)
     warnings = _warnings()
     rows = [{"folder": str(folder), "threads": threads} for folder in folders for threads in args.threads]

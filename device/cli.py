@@ -11,6 +11,7 @@ COMMANDS = {
     "run": ("device.daemon", "read frames, judge each, log what is seen"),
     "bench": ("device.bench", "measure load, latency, memory and temperature of bundles"),
     "show": ("device.cli", "check a bundle and print what it is"),
+    "models": ("device.shipped", "check and list the models that ship with busi-kd; the first is the default"),
 }
 
 
@@ -32,7 +33,8 @@ def main(arguments: list[str]) -> int:
 
 def add_show_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `show` takes."""
-    parser.add_argument("bundle", type=Path, help="folder of a model bundle")
+    what = "folder of a model bundle (default: the one that ships with busi-kd)"
+    parser.add_argument("bundle", nargs="?", type=Path, help=what)
     parser.add_argument("--trusted-keys", type=Path, metavar="DIR", help="refuse it unless one of these keys signed it")
 
 
@@ -41,8 +43,9 @@ def show(args: argparse.Namespace) -> int:
     from device import schema
     from device.bundle import load_bundle
     from device.runtime import open_bundle
+    from device.shipped import default_bundle
 
-    bundle = load_bundle(args.bundle, args.trusted_keys)
+    bundle = load_bundle(args.bundle or default_bundle(), args.trusted_keys)
     model = open_bundle(bundle)
     head = {"notice": RESEARCH_NOTICE, "id": bundle.id, "signed_by": bundle.signed_by, "interpreter": model.backend}
     head["cautions"] = bundle.meta.cautions

@@ -27,6 +27,7 @@ from device.judge import BadFrame, Snapshot, judge
 from device.latest import Latest
 from device.notify import Notifier
 from device.runtime import Model, open_bundle
+from device.shipped import default_bundle
 from device.stages import Tally
 from device.telemetry import Health, Telemetry
 
@@ -221,7 +222,7 @@ class Daemon:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `busi-kd device run`."""
     add = parser.add_argument
-    add("--bundle", type=Path, required=True, metavar="DIR", help="folder of a model bundle")
+    add("--bundle", type=Path, metavar="DIR", help="a model bundle (default: the one that ships with busi-kd)")
     add("--trusted-keys", type=Path, metavar="DIR", help="refuse a bundle that none of these keys (*.pub) signed")
     add("--source", choices=SOURCES, default="phantom", help="where frames come from (default: phantom, the self-test)")
     add("--path", type=Path, metavar="P", help="the folder of pictures or the video file")
@@ -239,7 +240,7 @@ def main(args: argparse.Namespace) -> int:
         raise UserError(f"--duration is {args.duration:g}: give a number of seconds above 0.")
     sys.stdout.reconfigure(errors="backslashreplace")  # a file name need not be UTF-8
     source = make_source(args)
-    bundle = load_bundle(args.bundle, args.trusted_keys)
+    bundle = load_bundle(args.bundle or default_bundle(), args.trusted_keys)
     model = open_bundle(bundle, args.threads)
     cv2.setNumThreads(args.threads)
     for path in (args.verdicts, args.summary):

@@ -6,10 +6,11 @@ set -euo pipefail
 
 usage() {
     cat <<'END'
-usage: systemd/install.sh --bundle DIR [options]      install or update, then start
+usage: systemd/install.sh [options]                   install or update, then start
        systemd/install.sh --uninstall [--root DIR]    remove; configuration and recorded files stay
 
-  --bundle DIR    folder of a model bundle; may be left out when one is installed already
+  --bundle DIR    folder of a model bundle, which later updates keep (default: the one that was given before, else
+                  the one that ships with busi-kd, which updates replace by theirs)
   --wheel FILE    install this wheel of busi-kd instead of building the checkout
   --no-venv       leave Python alone: the package and its programs come from elsewhere (for packagers)
   --no-start      install and enable, but do not start
@@ -128,7 +129,33 @@ pip_failed() {
     die "pip could not install busi-kd (its reason stands above); nothing else was changed, run this again."
 }
 
-# The bundle as a whole or not at all: it is checked beside its place and then moved there.
+# The first bundle that ships with what is being installed; nothing when none does.
+find_shipped() {
+    if [ "$venv" = no ]; then
+        shipped_in_checkout
+    else
+        (cd / && "$prefix/bin/python" -c 'from device.shipped import default_bundle; print(default_bundle())')
+    fi
+}
+
+shipped_in_checkout() {
+    local file
+    for file in "$checkout"/device/models/*/bundle.json; do
+        [ ! -f "$file" ] || { dirname "$file"; return; }
+    done
+}
+
+# Before anything is changed: does the wheel or the checkout hold a model?
+ships_one() {
+    if [ "$venv" = yes ] && [ -n "$wheel" ]; then
+        "$python" -m zipfile -l "$wheel" | grep '^device/models/[^/]*/bundle\.json' >/dev/null
+    else
+        [ -n "$(shipped_in_checkout)" ]
+    fi
+}
+
+# The bundle as a whole or not at all: it is checked beside its place and then moved there. The mark in it tells the
+# next update that the model came with busi-kd and is to be replaced by that update's.
 install_bundle() {
     local from=$1 new=$share/.bundle.new old=$share/.bundle.old
     rm -rf "$new" "$old"
@@ -137,6 +164,7 @@ install_bundle() {
     for file in "$from"/*; do
         [ ! -f "$file" ] || install -m 644 "$file" "$new/"
     done
+    [ "$ships" = no ] || : >"$new/.shipped"
     if [ "$venv" = yes ]; then
         (cd / && "$prefix/bin/busi-kd" device show "$new" >/dev/null) || {
             rm -rf "$new"
@@ -160,15 +188,25 @@ if [ "$venv" = yes ]; then
     [ -f "$constraints" ] || die "$constraints is missing; run this from a whole checkout."
     [ -z "$wheel" ] || [ -f "$wheel" ] || die "--wheel $wheel: no such file."
 fi
+ships=no
 if [ -n "$bundle" ]; then
     check_bundle "$bundle"
-elif [ ! -f "$share/bundle/bundle.json" ]; then
-    die "no model bundle is installed yet; give one with --bundle DIR."
+elif [ ! -f "$share/bundle/bundle.json" ] || [ -e "$share/bundle/.shipped" ]; then
+    ships_one || die "no model ships with this copy of busi-kd; give one with --bundle DIR."
+    ships=yes
 fi
 
 install -d -m 755 "$prefix" "$share/doc" "${unit%/*}" "${config%/*}"
 [ "$venv" = no ] || install_package "$python"
-[ -z "$bundle" ] || install_bundle "$bundle"
+if [ "$ships" = yes ]; then
+    bundle=$(find_shipped) || die "the installed busi-kd does not say where its model is; give one with --bundle DIR."
+fi
+if [ -n "$bundle" ]; then
+    install_bundle "$bundle"
+    [ "$ships" = no ] || echo "model: ${bundle##*/}, which ships with busi-kd"
+else
+    echo "kept: $share/bundle"
+fi
 install -m 644 "$checkout/systemd/README.md" "$share/doc/README.md"
 if [ -e "$config" ]; then
     echo "kept: $config"

@@ -110,6 +110,54 @@ def test_the_options_it_ships_with_are_options_of_the_daemon(name: str) -> None:
 # --- the installer
 
 
+def checkout_of(folder: Path, model: Path | None) -> Path:
+    """A checkout's copy that ships `model`, or none; returns its install.sh."""
+    folder.mkdir()
+    for name in ("pyproject.toml", "README.md", "constraints.txt"):
+        shutil.copy(ROOT / name, folder)
+    for name in ("device", "train", "convert", "systemd"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "models"))
+    if model is not None:
+        shutil.copytree(model, folder / "device/models/stand-in")
+    return folder / "systemd/install.sh"
+
+
+def test_without_a_bundle_the_shipped_one_is_installed_and_updated_but_an_own_one_is_kept(
+    bundle_dir: Path, tmp_path: Path
+) -> None:
+    root, bundle = tmp_path / "root", tmp_path / "root/opt/busi-kd/share/bundle"
+    older = checkout_of(tmp_path / "older", bundle_dir / "float32")
+    newer = checkout_of(tmp_path / "newer", bundle_dir / "int8-full")
+    none = checkout_of(tmp_path / "none", None)
+    root.mkdir()
+
+    def installed(script: Path, *options: object) -> subprocess.CompletedProcess[str]:
+        command = [script, "--root", root, "--no-venv", *map(str, options)]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    done = installed(none)
+    assert (done.returncode, list(root.iterdir())) == (1, [])
+    assert done.stderr == "install.sh: no model ships with this copy of busi-kd; give one with --bundle DIR.\n"
+    for script, name in ((older, "float32"), (newer, "int8-full")):  # an update brings its own
+        done = installed(script)
+        assert done.returncode == 0, done.stderr
+        assert "model: stand-in, which ships with busi-kd" in done.stdout
+        assert contents(bundle) == contents(bundle_dir / name) | {".shipped": b""}
+        assert bundle.stat().st_mode & 0o777 == 0o755
+    assert installed(none).returncode == 1
+    assert contents(bundle) == contents(bundle_dir / "int8-full") | {".shipped": b""}
+
+    assert installed(newer, "--bundle", bundle_dir / "float16").returncode == 0
+    for script in (older, none):
+        done = installed(script)
+        assert done.returncode == 0, done.stderr
+        assert f"kept: {bundle}" in done.stdout
+        assert contents(bundle) == contents(bundle_dir / "float16")
+    shutil.rmtree(bundle)  # the way back
+    assert installed(newer).returncode == 0
+    assert contents(bundle) == contents(bundle_dir / "int8-full") | {".shipped": b""}
+
+
 def test_a_second_installation_keeps_the_configuration_and_replaces_the_rest(bundle_dir: Path, tmp_path: Path) -> None:
     root = tmp_path / "root"
     assert staged(root, "--bundle", bundle_dir / "float32").returncode == 0
@@ -148,14 +196,13 @@ def test_removing_leaves_what_belongs_to_the_user(bundle_dir: Path, tmp_path: Pa
 def test_the_package_is_installed_and_checks_the_bundle(bundle_dir: Path, tmp_path: Path) -> None:
     """A real environment, a real wheel; what the package needs is lent by the environment of this test."""
     source, lent, root = tmp_path / "source", tmp_path / "lent", tmp_path / "root"
-    source.mkdir()
-    for name in ("pyproject.toml", "README.md"):
-        shutil.copy(ROOT / name, source)
-    for name in ("device", "train", "convert"):
-        shutil.copytree(ROOT / name, source / name)
+    checkout_of(source, bundle_dir / "int8-full")
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
     subprocess.run([*build, "--wheel-dir", tmp_path, source], check=True)
     (wheel,) = tmp_path.glob("busi_kd-*.whl")
+    checkout_of(tmp_path / "bare", None)
+    subprocess.run([*build, "--wheel-dir", tmp_path / "bare", tmp_path / "bare"], check=True)
+    (bare,) = (tmp_path / "bare").glob("busi_kd-*.whl")
     lent.mkdir()
     for entry in (Path(os.__file__).parent, *map(Path, sys.path)):
         if entry.name == "site-packages" and entry.is_dir():
@@ -166,6 +213,10 @@ def test_the_package_is_installed_and_checks_the_bundle(bundle_dir: Path, tmp_pa
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # the lent packages fit this Python only
     alone = {"PIP_NO_DEPS": "1", "PIP_NO_INDEX": "1", "PYTHONPATH": str(lent), "PATH": path}
     options = ("--root", root, "--any-machine", "--wheel", wheel)
+
+    done = install("--root", root, "--any-machine", "--wheel", bare, **alone)  # whatever the checkout holds
+    assert (done.returncode, list(root.iterdir())) == (1, [])
+    assert done.stderr.startswith("install.sh: no model ships")
 
     broken = tmp_path / "broken"
     shutil.copytree(bundle_dir / "float32", broken)
@@ -189,6 +240,16 @@ def test_the_package_is_installed_and_checks_the_bundle(bundle_dir: Path, tmp_pa
     )
     assert done.returncode == 0, done.stderr
     assert "normal=1" in done.stdout
+
+    shutil.rmtree(bundle)
+    done = install(*options, **alone)
+    assert done.returncode == 0, done.stderr
+    assert "model: stand-in, which ships with busi-kd" in done.stdout  # out of the wheel
+    assert contents(bundle) == contents(bundle_dir / "int8-full") | {".shipped": b""}
+    done = subprocess.run(
+        [program, "device", "models"], env={**os.environ, **alone}, cwd="/", capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout.startswith("tiny: int8-full, ")) == (0, True), done.stderr
 
     program.unlink()
     (root / "opt/busi-kd/bin/python").unlink()  # as a Debian upgrade leaves it
@@ -222,7 +283,6 @@ def test_each_failure_is_one_sentence_and_changes_nothing(bundle_dir: Path, tmp_
         (("--bundel", bundle), None, "unknown option '--bundel'"),
         (("--bundle",), None, "--bundle needs a value"),
         (("--root", tmp_path / "absent", "--bundle", bundle), None, "absent: no such folder"),
-        ((*at_root, "--no-venv"), None, "no model bundle is installed yet"),
         ((*at_root, "--no-venv", "--bundle", tmp_path), None, "is no model bundle"),
         ((*at_root, "--any-machine", "--wheel", "/absent.whl", "--bundle", bundle), None, "no such file"),
         ((*at_root, "--bundle", bundle), old, "Python 3.9.2 is too old"),

@@ -2,12 +2,14 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import cv2
 import pytest
 
 from convert import demo, summary, whole
+from device import RESEARCH_NOTICE, shipped
 from device import main as command
 from device.errors import UserError
 from device.phantom_clip import PhantomClip
@@ -28,8 +30,21 @@ fit = { epochs = 1, batch = 8 }
 """
 
 
+@pytest.fixture
+def model_that_ships(bundle_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A stand-in for the model that ships with busi-kd, said to be trained on patients' pictures."""
+    folder = tmp_path / "models" / "stand-in"
+    shutil.copytree(bundle_dir / "int8-full", folder)
+    meta = json.loads((folder / "bundle.json").read_text())
+    (folder / "bundle.json").write_text(json.dumps(meta | {"name": "stand-in", "synthetic": False}))
+    monkeypatch.setattr(shipped, "FOLDER", folder.parent)
+    return folder
+
+
 @pytest.mark.slow
-def test_the_whole_path_from_a_data_folder_to_one_page(phantoms: Path, tmp_path: Path, capsys) -> None:
+def test_the_whole_path_from_a_data_folder_to_one_page(
+    phantoms: Path, model_that_ships: Path, tmp_path: Path, capsys
+) -> None:
     recipe, out = tmp_path / "tiny.toml", tmp_path / "out"
     recipe.write_text(TINY)
     arguments = ["all", str(phantoms), "--recipe", str(recipe), "--out", str(out), "--seconds", "0.05"]
@@ -52,10 +67,50 @@ def test_the_whole_path_from_a_data_folder_to_one_page(phantoms: Path, tmp_path:
     assert cv2.imread(str(out / "summary.png")) is not None
     assert not list((out / "test").rglob("*_mask*"))
 
+    assert facts["shipped"] is None
+    assert whole.run_steps(out, demo.shipped_steps(out, 0.4)) == 0  # writes the page anew, with one more section
+    facts, longer = json.loads((out / "summary.json").read_text()), (out / "summary.md").read_text()
+    before, section = longer.split("\n## The model that ships with busi-kd\n")
+    assert before.splitlines()[:-1] == page.splitlines()[:-1]  # but for the time it took
+    assert "stand-in: int8-full, " in section
+    assert RESEARCH_NOTICE in section
+    assert "trained on patients' pictures" in section
+    assert f"judged {facts['shipped']['daemon']['frames']['judged']} frames of the phantom clip" in section
+    assert "verdicts" not in facts["shipped"]["daemon"]
+    assert json.loads((out / "shipped.json").read_text())["bundle"]["name"] == "stand-in"
+    (out / "shipped.json").unlink()
+
     weights = (out / "student" / "model.safetensors").read_bytes()
     assert command.main(arguments) == 0  # trained already: only what follows is done again
     assert "nothing to do" in (out / "logs" / "1-train-the-hybrid.log").read_text()
     assert (out / "student" / "model.safetensors").read_bytes() == weights
+
+
+@pytest.mark.slow
+def test_the_whole_path_with_cross_fitted_teachers(phantoms: Path, tmp_path: Path, capsys) -> None:
+    recipe, out, point = tmp_path / "tiny.toml", tmp_path / "out", tmp_path / "point.json"
+    folds = "split = { folds = 3 }\ndistill = { views = 2 }\n"
+    recipe.write_text(TINY.replace('name = "tiny"\n', f'name = "tiny"\n{folds}'))
+    point.write_text("{}")  # so that it ends at the conversion, which another test lets run
+    common = ["all", str(phantoms), "--recipe", str(recipe), "--operating-point", str(point)]
+    assert command.main([*common, "--cross-fitted", "--out", str(out)]) == 2
+    assert "is no operating point of a study" in capsys.readouterr().out
+    caches = sorted(path.name for path in (out / "soft" / "cache").iterdir())
+    assert caches == ["0-1-tiny-0.safetensors", "0-2-tiny-0.safetensors"], "the pairs that hold the test fold, 0"
+    student, alone = (json.loads((out / name / "meta.json").read_text()) for name in ("student", "student-alone"))
+    assert student["soft_targets_sha256"]
+    assert student["teacher_sha256"] is alone["soft_targets_sha256"] is None
+    assert not (out / "teacher").exists()
+    assert list(json.loads((out / "evaluation.json").read_text())["models"]) == [
+        str(out / "student"),
+        str(out / "student-alone"),
+    ]
+
+    again = tmp_path / "again"
+    assert command.main([*common, "--soft-targets", str(out / "soft"), "--out", str(again)]) == 2
+    same = json.loads((again / "student" / "meta.json").read_text())
+    assert same["weights_sha256"] == student["weights_sha256"], "the same answers make the same student"
+    assert not (again / "soft").exists()
 
 
 def test_a_failed_step_shows_its_last_lines_and_its_log(tmp_path: Path, capsys) -> None:
@@ -75,6 +130,7 @@ def test_nothing_is_begun_with_what_cannot_work(phantoms: Path, tmp_path: Path, 
         [str(phantoms), "--groups", str(tmp_path / "no.csv")],
         [str(phantoms), "--split", str(tmp_path / "no.json")],
         [str(phantoms), "--only", str(tmp_path / "no.txt")],
+        [str(phantoms), "--recipe", "demo", "--cross-fitted", "--protocol", "random"],
     ):
         assert command.main(["all", *wrong, "--out", str(out)]) == 2
         assert len(capsys.readouterr().err.strip().splitlines()) == 1
@@ -93,6 +149,39 @@ def test_a_demonstration_does_not_remove_what_is_not_its_own(tmp_path: Path) -> 
     with pytest.raises(UserError, match="no earlier demonstration"):
         demo.main(["--out", str(tmp_path)])
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_demonstration_ends_with_the_model_that_ships(
+    model_that_ships: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, kept = tmp_path / "demo", []
+    monkeypatch.setattr(demo, "run_steps", lambda out, todo: kept.append(todo) or 0)
+    for seconds, shipped_seconds in (("20", "5"), ("2", "2")):
+        assert demo.main(["--out", str(out), "--seconds", seconds]) == 0
+        own, (_, show), (_, run) = kept[-1][-3:]
+        assert own[1][:4] == ["device", "run", "--bundle", str(out / "bundles" / "int8-full")]
+        assert show == ["device", "show", str(model_that_ships)]
+        assert run == [
+            *("device", "run", "--bundle", str(model_that_ships), "--source", "phantom"),
+            *("--duration", shipped_seconds, "--summary", str(out / "shipped.json")),
+        ]
+
+
+def test_a_shipped_model_that_is_damaged_fails_the_demonstration(
+    model_that_ships: Path, tmp_path: Path, capsys
+) -> None:
+    (model_that_ships / "model.tflite").write_bytes(b"altered")
+    assert whole.run_steps(tmp_path / "out", demo.shipped_steps(tmp_path / "out", 1)) == 2
+    assert "wrong hash" in capsys.readouterr().out
+
+
+def test_a_demonstration_without_a_model_that_ships_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path / "models")
+    assert demo.shipped_steps(tmp_path, 5) == []
+    assert capsys.readouterr().out.startswith("No model ships with this copy of busi-kd")
+    assert summary.shipped_facts(tmp_path) is None
 
 
 def test_truth_of_the_clip_follows_from_the_frames_number(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def test_each_device_command_has_a_help(capsys: pytest.CaptureFixture[str], comm
 
 
 def test_wrong_arguments_end_with_status_2(capsys: pytest.CaptureFixture[str]) -> None:
-    for arguments in (["device"], ["device", "sing"], ["device", "show"], ["device", "show", "a", "--b"]):
+    for arguments in (["device"], ["device", "sing"], ["device", "models", "a"], ["device", "show", "a", "--b"]):
         with pytest.raises(SystemExit) as ended:
             main.main(arguments)
         assert ended.value.code == 2
@@ -235,6 +235,7 @@ SAY_MODULES = "\nimport sys; print(*sorted({name.partition('.')[0] for name in s
     [
         "import device.main as m\ntry: m.main(['device', '--help'])\nexcept SystemExit: pass",
         "import device.main as m\ntry: m.main(['device', 'run', '--help'])\nexcept SystemExit: pass",
+        "import device.main as m\ntry: m.main(['device', 'models'])\nexcept SystemExit: pass",
         "import device.daemon",
         "import device.bench",
         "import device.runtime; device.runtime.find_backend()",
