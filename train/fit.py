@@ -5,6 +5,7 @@ import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from train import torchvision_shim  # noqa: F401  before lightning
 
@@ -27,6 +28,7 @@ from train.data.torch_data import LumaSet
 from train.evaluation.metrics import accuracy, balanced_accuracy, nll
 from train.recipe import Fit
 
+T = TypeVar("T")
 Batch = dict[str, Tensor]  # what LumaSet's items hold, for a batch
 Criterion = Callable[[Batch, Tensor], dict[str, Tensor]]  # (batch, logits) -> the loss's terms by name, to be summed
 
@@ -43,6 +45,8 @@ class Fitting(L.LightningModule):
         self.network, self.criterion, self.fit_recipe, self.seed = network, criterion, fit, seed
         # decay_t = min(ema, 1 - t^-0.75): else the first weights would stay in the average for 1 / (1 - ema) steps.
         self.average = ModelEmaV3(network, fit.ema, use_warmup=True, warmup_power=0.75).train() if fit.ema else None
+        if self.average is not None:
+            self.average.requires_grad_(False)  # else several processes wait for gradients that never come
         self.metrics = MetricCollection(
             {
                 "accuracy": MulticlassAccuracy(len(CLASSES), average="micro"),
@@ -50,6 +54,14 @@ class Fitting(L.LightningModule):
             },
             prefix="val_",
         )
+
+    def on_train_start(self) -> None:
+        # Each process takes up the checkpoint that it sees; two that see different ones would wait for each other.
+        if self.trainer.strategy.broadcast(self.current_epoch) != self.current_epoch:
+            raise UserError(
+                f"{self.trainer.default_root_dir}: this process sees another checkpoint than the first one; give an "
+                "--out that all machines share."
+            )
 
     # Augmentation and dropout depend on the epoch alone, so a resumed run equals one that was never killed.
     def on_train_epoch_start(self) -> None:
@@ -66,9 +78,10 @@ class Fitting(L.LightningModule):
             raise UserError(
                 f"the training loss became {loss.item()} in epoch {self.current_epoch}; lower the recipe's lr."
             )
-        self.log("train_loss", loss, on_step=False, on_epoch=True, prog_bar=True)
+        of_epoch = {"on_step": False, "on_epoch": True, "sync_dist": True}
+        self.log("train_loss", loss, prog_bar=True, **of_epoch)
         if len(terms) > 1:
-            self.log_dict({f"train_{name}": term for name, term in terms.items()}, on_step=False, on_epoch=True)
+            self.log_dict({f"train_{name}": term for name, term in terms.items()}, **of_epoch)
         return loss
 
     def on_train_batch_end(self, outputs, batch: Batch, number: int) -> None:
@@ -82,7 +95,8 @@ class Fitting(L.LightningModule):
     def validation_step(self, batch: Batch, _: int) -> None:
         target = batch["target"]
         logits = self.kept()(batch["luma"]).float()
-        self.log("val_loss", nn.functional.cross_entropy(logits, target), prog_bar=True)
+        # Of all processes, that they agree on the best epoch: one that alone wrote a checkpoint would wait for ever.
+        self.log("val_loss", nn.functional.cross_entropy(logits, target), prog_bar=True, sync_dist=True)
         self.metrics.update(logits, target)
         self.log_dict(self.metrics, prog_bar=True)
 
@@ -130,7 +144,7 @@ def mixed(batch: Batch, beta: float) -> Batch:
 def processes() -> tuple[int, int, int]:
     """(processes in all, this one's rank, processes on this machine), as torchrun says; (1, 0, 1) without it.
 
-    Raises UserError when torchrun's variables are not whole numbers.
+    Raises UserError when torchrun's variables are no whole numbers, or machines have different numbers of processes.
     """
     try:
         world, rank, local = (
@@ -139,7 +153,29 @@ def processes() -> tuple[int, int, int]:
         )
     except ValueError as error:
         raise UserError(f"WORLD_SIZE, RANK or LOCAL_WORLD_SIZE is no number ({error}); start with torchrun.") from error
+    if not (1 <= local <= world and 0 <= rank < world) or world % local:
+        raise UserError(
+            f"WORLD_SIZE {world}, RANK {rank} and LOCAL_WORLD_SIZE {local} do not go together; start as many processes "
+            "on each machine, with torchrun."
+        )
     return world, rank, local
+
+
+def share(batch: int) -> int:
+    """How many pictures of a batch each process takes. Raises UserError when it cannot be shared."""
+    world = processes()[0]
+    if batch % world or batch // world < 2:  # a batch of one breaks BatchNorm
+        raise UserError(f"a batch of {batch} cannot be shared by {world} processes; change the recipe's batch.")
+    return batch // world
+
+
+def told(value: T) -> T:
+    """What the first process has as `value`, in every process that trains together."""
+    if not torch.distributed.is_initialized():
+        return value
+    box = [value]
+    torch.distributed.broadcast_object_list(box, src=0)
+    return box[0]
 
 
 def run(
@@ -151,11 +187,12 @@ def run(
     the run goes on from it. Returns the selected epoch, the validation figures of its weights, and `seconds` in all.
     Raises UserError when the loss becomes infinite, KeyboardInterrupt on SIGINT and SIGTERM.
 
-    Under torchrun all its processes train together (DistributedDataParallel); the first alone writes.
+    Under torchrun all its processes train together (DistributedDataParallel), each on its share of every batch; the
+    first alone writes. Gradients are averaged; BatchNorm normalises each share by itself, and the first one's running
+    statistics are kept.
     """
     world, rank, local = processes()
-    if fit.batch % world or fit.batch // world < 2:
-        raise UserError(f"a batch of {fit.batch} cannot be shared by {world} processes; change the recipe's batch.")
+    pictures = share(fit.batch)
     checkpoints = folder / "checkpoints"
     log = folder / "log" / "metrics.csv"
     if rank == 0:
@@ -183,7 +220,7 @@ def run(
     )
     # A sampler that knows its epoch: Lightning calls set_epoch, so the order survives a kill.
     sampler = DistributedSampler(train, num_replicas=world, rank=rank, shuffle=True, seed=seed, drop_last=True)
-    loader = DataLoader(train, fit.batch // world, sampler=sampler, drop_last=True)  # a batch of one breaks BatchNorm
+    loader = DataLoader(train, pictures, sampler=sampler, drop_last=True)  # a batch of one breaks BatchNorm
     if fit.channels_last:
         network.to(memory_format=torch.channels_last)
     module = Fitting(network, criterion, fit, seed)
@@ -201,14 +238,18 @@ def run(
             )
     except SystemExit as stopped:  # Lightning's answer to SIGTERM, with status 0 as if all were done, and to Ctrl-C
         raise KeyboardInterrupt from stopped
-    state = torch.load(checkpoints / BEST if fit.select == "best" else last, map_location="cpu", weights_only=True)
-    prefix = "average.module." if fit.ema else "network."
+    prefix, selected = "average.module." if fit.ema else "network.", None
+    if rank == 0:
+        state = torch.load(checkpoints / BEST if fit.select == "best" else last, map_location="cpu", weights_only=True)
+        kept = {k.removeprefix(prefix): v for k, v in state["state_dict"].items() if k.startswith(prefix)}
+        selected = float(state["epoch"]), kept
+    epoch, weights = told(selected)
     network.to(memory_format=torch.contiguous_format)
-    network.load_state_dict({k.removeprefix(prefix): v for k, v in state["state_dict"].items() if k.startswith(prefix)})
+    network.load_state_dict(weights)
     logits = predict(network, val.lumas)
     return {
         "seconds": keep.seconds(),
-        "selected_epoch": float(state["epoch"]),
+        "selected_epoch": epoch,
         "val_loss": nll(logits, val.targets),
         "val_accuracy": accuracy(logits, val.targets),
         "val_balanced_accuracy": balanced_accuracy(logits, val.targets),

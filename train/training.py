@@ -100,7 +100,9 @@ def _train(
         "teacher": teacher.meta.weights_sha256 if teacher else None,
         "soft_targets": soft.sha256 if soft else None,
     }
-    if runs.finished(out, identity):
+    first = fit.processes()[1] == 0
+    # The others must not look into the folder while the first claims it; a finished run all of them see alike.
+    if (first or (out / runs.META).is_file()) and runs.finished(out, identity):
         done = runs.load_run(out, kind)
         if done.meta.split != split.describe():
             raise UserError(
@@ -113,13 +115,13 @@ def _train(
         raise UserError(
             f"{len(split.train)} training pictures do not fill one batch of {how.batch}; lower the recipe's batch."
         )
+    fit.share(how.batch)
     # The test part too: a broken picture found after the training could only be mended into another data set.
     _, val_lumas = (load_lumas(split.part(part), recipe.preprocess) for part in ("test", "val"))
     shown = _training_arrays(kind, recipe, split, soft)
     L.seed_everything(recipe.seed, workers=True, verbose=False)
     network = runs.make_network(kind, recipe, weights_dir)
     criterion = _criterion(kind, recipe, how, network, fit.class_weights(shown.targets, how), teacher, soft)
-    first = fit.processes()[1] == 0
     if first:
         runs.claim(out, identity, split, data)
     if kind == "student" and recipe.student.warmup.epochs:
@@ -137,8 +139,7 @@ def _train(
         out,
     )
     if not first:  # the first process writes what all have trained
-        torch.distributed.barrier()
-        return runs.load_run(out, kind)
+        return runs.Run(out, fit.told(None), network)
     done = runs.finish(
         out,
         network,
@@ -158,13 +159,17 @@ def _train(
             "mebibytes": mebibytes(network),
             "validation": figures,
             "seconds": figures.pop("seconds"),
-            "hardware": runs.hardware(),
+            "hardware": _hardware(),
             "versions": runs.versions(),
         },
     )
-    if torch.distributed.is_initialized():
-        torch.distributed.barrier()
+    fit.told(done.meta)
     return done
+
+
+def _hardware() -> str:
+    world = fit.processes()[0]
+    return runs.hardware() + (f", {world} processes" if world > 1 else "")
 
 
 def _training_arrays(kind: str, recipe: Recipe, split: Split, soft: SoftTargets | None) -> LumaSet:

@@ -17,6 +17,7 @@ from device import files
 from device.errors import UserError
 from train.augment import augmented
 from train.data.splits import Split
+from train.fit import processes
 from train.networks.backbone import Luma
 from train.objectives.twins import barlow_twins
 from train.recipe import Augment, WarmUp
@@ -92,7 +93,8 @@ def warm_up(student: Luma, recipe: WarmUp, lumas: np.ndarray, augment: Augment, 
     """Warm the student up in place, and keep its weights in `folder`, from where a resumed training takes them.
 
     lumas: (N, H, W) uint8. The classifier is not touched. A kill during the warm-up begins it again. Raises UserError
-    when there are fewer pictures than a batch, or the loss becomes infinite.
+    when there are fewer pictures than a batch, or the loss becomes infinite. Under torchrun each process does the same
+    warm-up, and the first alone keeps it.
     """
     kept = folder / WEIGHTS
     if kept.is_file():
@@ -121,4 +123,5 @@ def warm_up(student: Luma, recipe: WarmUp, lumas: np.ndarray, augment: Augment, 
         )
     except SystemExit as stopped:  # Lightning's answer to SIGTERM and Ctrl-C
         raise KeyboardInterrupt from stopped
-    files.write_bytes(kept, save({k: v.detach().cpu().contiguous() for k, v in student.state_dict().items()}))
+    if processes()[1] == 0:
+        files.write_bytes(kept, save({k: v.detach().cpu().contiguous() for k, v in student.state_dict().items()}))
