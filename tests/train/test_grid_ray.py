@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from contextlib import closing
@@ -38,11 +39,14 @@ def test_what_becomes_of_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_cluster_that_is_not_there() -> None:
-    with (
-        pytest.raises(UserError, match="--address nowhere: Ray did not start"),
-        closing(on_ray([], odd_work, None, "nowhere")) as work,
-    ):
-        next(work)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    for address in ("nowhere", f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}", "127.0.0.1:99999"):
+        with (
+            pytest.raises(UserError, match=f"--address {address}: Ray did not start"),
+            closing(on_ray([], odd_work, None, address)) as work,
+        ):
+            next(work)
 
 
 def test_ctrl_c_and_on_again(phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

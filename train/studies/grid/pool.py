@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -97,6 +98,7 @@ def _ray(workers: int | None, address: str | None, gpu: float) -> Iterator[None]
     with tempfile.TemporaryDirectory(prefix="busi-kd-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         try:
             if address:
+                _knock(address)
                 ray.init(address=address, log_to_driver=False, logging_level="ERROR")
             else:
                 ray.init(
@@ -107,7 +109,7 @@ def _ray(workers: int | None, address: str | None, gpu: float) -> Iterator[None]
                     _node_ip_address="127.0.0.1",
                     **quiet,
                 )
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             where = f"--address {address}" if address else "this machine"
             why = " ".join(str(error).split())[:200]
             raise UserError(f"{where}: Ray did not start ({why}); check the address, or say --workers 0.") from error
@@ -118,6 +120,13 @@ def _ray(workers: int | None, address: str | None, gpu: float) -> Iterator[None]
                 yield
         finally:
             ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raise OSError when nobody listens at HOST:PORT: Ray itself would ask for many minutes, and ignore Ctrl-C."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 @contextmanager
