@@ -1,6 +1,6 @@
-"""What int8 costs and gains: hard-swish as it is or through relu6, ranges from TensorFlow's calibrator or observed.
+"""What int8 costs and gains: hard-swish as it is or through relu6; ranges of TensorFlow, observed, or clipped.
 
-`python -m convert.int8_study STUDENT --data DATA` converts one student four ways, loads each file with
+`python -m convert.int8_study STUDENT --data DATA` converts one student six ways, loads each file with
 the device's interpreter and prints one row each: agreement with PyTorch on the held-out pictures, test metrics,
 latency in interleaved rounds, and into how many pieces XNNPACK's delegation leaves the graph.
 """
@@ -28,7 +28,7 @@ ROUNDS, RUNS = 7, 60
 
 
 def main(arguments: list[str]) -> int:
-    """Convert four ways, measure, print the table."""
+    """Convert each way, measure, print the table."""
     parser = argparse.ArgumentParser(prog="python -m convert.int8_study", description=__doc__)
     parser.add_argument("student", type=Path, help="run folder of a trained student")
     parser.add_argument("--data", type=Path, required=True, help="data folder of the training")
@@ -62,7 +62,7 @@ def _convert(run: runs.Run, size: tuple[int, int], lumas: np.ndarray, work: Path
     """Float32 and the four int8-full files, opened."""
     np.save(work / "calibration.npy", lumas)
     models = {}
-    for relu, ranges in product((False, True), ("tensorflow", "observed")):
+    for relu, ranges in product((False, True), ("tensorflow", "observed", "clipped")):
         name = f"{'relu6' if relu else 'hard-swish'}, {ranges}"
         folder = work / name
         folder.mkdir()

@@ -69,7 +69,7 @@ def _convert(onnx: Path, calibration: Path, folder: Path, int8_ranges: str, want
     if "int8-dynamic" in wanted:
         _int8_dynamic(tf, model, folder / "int8-dynamic.tflite")
     if "int8-full" in wanted:
-        _int8_full(tf, model, np.load(calibration), folder / "int8-full.tflite", int8_ranges == "observed")
+        _int8_full(tf, model, np.load(calibration), folder / "int8-full.tflite", int8_ranges)
 
 
 def _int8_dynamic(tf: Any, model: Path, path: Path) -> None:
@@ -79,13 +79,13 @@ def _int8_dynamic(tf: Any, model: Path, path: Path) -> None:
     path.write_bytes(dynamic.convert())
 
 
-def _int8_full(tf: Any, model: Path, lumas: np.ndarray, path: Path, observed: bool) -> None:
+def _int8_full(tf: Any, model: Path, lumas: np.ndarray, path: Path, how: str) -> None:
     """Everything in int8, ranges from `lumas` (N, H, W) uint8; takes luma - 128 as int8, gives int8 logits."""
     from convert import ranges
 
     samples = [luma[None, :, :, None].astype(np.float32) for luma in lumas]
     converter = tf.lite.TFLiteConverter.from_saved_model(str(model))
-    path.write_bytes(ranges.quantise(converter, samples, tf.int8, tf.int8, observed))
+    path.write_bytes(ranges.quantise(converter, samples, tf.int8, tf.int8, how))
 
 
 if __name__ == "__main__":

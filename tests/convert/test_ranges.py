@@ -73,3 +73,30 @@ def test_observed_ranges_are_those_of_the_samples(samples: list[np.ndarray]) -> 
     wanted = [(x.min(), x.max()), (2 * x.min() + 1, 2 * x.max() + 1)]
     for low, high in wanted:
         assert any(a == pytest.approx(low, rel=1e-5) and b == pytest.approx(high, rel=1e-5) for a, b in found.values())
+
+
+def test_clipped_ranges_leave_rare_extremes_out_but_not_those_of_the_input() -> None:
+    rng = np.random.default_rng(2)
+    samples = [rng.uniform(-1.0, 1.0, (1, 200, 200, 1)).astype(np.float32) for _ in range(3)]
+    for sample, extreme in zip(samples, (50.0, -30.0, 2.0)):
+        sample[0, 7, 9, 0] = extreme  # one of 40,000 values
+    concrete = tf.function(
+        lambda x: tf.nn.avg_pool2d(x * 2.0, 4, 4, "VALID"),
+        input_signature=[tf.TensorSpec((1, 200, 200, 1), tf.float32)],
+    ).get_concrete_function()
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete])
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([sample] for sample in samples)
+    converter._experimental_calibrate_only = True
+    calibrated = converter.convert()
+    whole, clipped = (ranges.observe(calibrated, samples, tail) for tail in (0.0, ranges.TAIL))
+    spans = {number: (low, high) for number, (low, high) in clipped.items() if whole[number] == (-60.0, 100.0)}
+    assert len(spans) == 1, "the product: twice the input"
+    (low, high) = next(iter(spans.values()))
+    assert -2.01 < low < -1.99
+    assert 1.99 < high < 2.01
+    inputs = [number for number, span in whole.items() if span == (-30.0, 50.0)]
+    outputs = [number for number, span in whole.items() if span not in ((-30.0, 50.0), (-60.0, 100.0))]
+    assert len(inputs) == len(outputs) == 1
+    for number in (*inputs, *outputs):
+        assert clipped[number] == whole[number], "nothing of the input or of the answers is cut"

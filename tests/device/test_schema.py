@@ -4,6 +4,7 @@ import json
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
@@ -73,7 +74,7 @@ def test_shipped_recipes_round_trip_and_are_read_in_full(name: str) -> None:
     recipe = load_recipe(name)
     assert schema.load(Recipe, schema.dump(recipe), name) == recipe
     assert schema.load(Recipe, json.loads(json.dumps(schema.dump(recipe))), name) == recipe
-    text = (Path(load_recipe.__code__.co_filename).parent / "recipes" / f"{name}.toml").read_text()
+    text = (resources.files("train.recipes") / f"{name}.toml").read_text()
     assert _leaves(tomllib.loads(text)) <= _leaves(schema.dump(recipe))
 
 

@@ -74,7 +74,7 @@ def _from_bundle(path: Path) -> Candidate:
 def candidate(run: runs.Run) -> Candidate:
     """A loaded run as a model to evaluate."""
     meta = run.meta
-    alone = meta.kind == "student" and meta.teacher_sha256 is None
+    alone = meta.kind == "student" and meta.teacher_sha256 is None and meta.soft_targets_sha256 is None
     return Candidate(
         path=run.folder,
         title=f"{meta.recipe.name} {meta.kind}{' without teacher' if alone else ''}",

@@ -7,7 +7,8 @@ from typing import Literal
 @dataclass(frozen=True)
 class ConvertRecipe:
     """Student -> bundle. relu_activations: hard-swish and hard-sigmoid written with relu6, which int8 XNNPACK takes.
-    int8_ranges: activation ranges as observed by us, or by TensorFlow's calibrator, which errs (convert/ranges.py).
+    int8_ranges: activation ranges as observed by us, without their rare extremes (`clipped`) or with them, or those of
+    TensorFlow's calibrator, which errs (convert/ranges.py).
 
     The gates are on held-out pictures, variant against PyTorch: share of equal top classes (0..1), and for ONNX and
     float32 also the largest difference of a logit. target_sensitivity and coverage fix the operating point and the
@@ -16,7 +17,7 @@ class ConvertRecipe:
 
     calibration_pictures: int = 200
     relu_activations: bool = True
-    int8_ranges: Literal["observed", "tensorflow"] = "observed"
+    int8_ranges: Literal["clipped", "observed", "tensorflow"] = "observed"
     float_agreement: float = 0.995
     int8_agreement: float = 0.95
     float32_logit_difference: float = 0.01
