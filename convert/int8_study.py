@@ -59,7 +59,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _convert(run: runs.Run, size: tuple[int, int], lumas: np.ndarray, work: Path) -> dict[str, Model]:
-    """Float32 and the four int8-full files, opened."""
+    """Float32 and the int8-full files, opened."""
     np.save(work / "calibration.npy", lumas)
     models = {}
     for relu, ranges in product((False, True), ("tensorflow", "observed", "clipped")):

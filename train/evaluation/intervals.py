@@ -23,6 +23,14 @@ def drawn_counts(groups: np.ndarray, repeats: int, seed: int) -> np.ndarray:
     return np.stack([np.bincount(index, minlength=len(groups)) for index in drawn]).astype(np.float64)
 
 
+def drawn_groups(count: int, repeats: int, seed: int) -> np.ndarray:
+    """(repeats, count): how often each of `count` groups is drawn, with replacement, as many as there are each time.
+
+    For intervals over several trainings: their test parts hold different pictures, but the groups are drawn once.
+    """
+    return np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), repeats)
+
+
 def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     """Element by element; NaN, which stands for unknown, where the denominator is 0."""
     numerator, denominator = np.broadcast_arrays(numerator, denominator)
@@ -54,15 +62,20 @@ def percent(estimate: Estimate) -> str:
     return _text(estimate, 100, 1)
 
 
+def signed(estimate: Estimate) -> str:
+    """`+1.2 [-0.3, +2.6]`, a difference in percentage points, or `unknown`."""
+    return _text(estimate, 100, 1, "+")
+
+
 def number(estimate: Estimate) -> str:
     """`0.412 [0.330, 0.497]`, or `unknown`."""
     return _text(estimate, 1, 3)
 
 
-def _text(estimate: Estimate, scale: int, digits: int) -> str:
+def _text(estimate: Estimate, scale: int, digits: int, sign: str = "") -> str:
     if estimate.value is None:
         return "unknown"
-    value = f"{scale * estimate.value:.{digits}f}"
+    value = f"{scale * estimate.value:{sign}.{digits}f}"
     if estimate.low is None or estimate.high is None:
         return value
-    return f"{value} [{scale * estimate.low:.{digits}f}, {scale * estimate.high:.{digits}f}]"
+    return f"{value} [{scale * estimate.low:{sign}.{digits}f}, {scale * estimate.high:{sign}.{digits}f}]"

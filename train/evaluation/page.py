@@ -9,7 +9,7 @@ from device.bundle import Estimate
 from train.data.busi import CLASSES
 from train.evaluation.evaluate import Evaluation, differences
 from train.evaluation.figures import FIGURES
-from train.evaluation.intervals import number, percent
+from train.evaluation.intervals import number, percent, signed
 from train.options import warnings as split_warnings
 
 Row = list[tuple[str, str]]  # (column, metric)
@@ -110,7 +110,7 @@ def difference_lines(evaluations: list[Evaluation]) -> list[str]:
         if found is None:
             said.append(f"{what}: not compared, they were evaluated on different pictures or groups")
         else:
-            cells = ", ".join(f"{_PAIRED[name]} {_points(estimate)}" for name, estimate in found.items())
+            cells = ", ".join(f"{_PAIRED[name]} {signed(estimate)}" for name, estimate in found.items())
             said.append(f"{what}: {cells}")
     return said
 
@@ -238,15 +238,8 @@ def _compared(evaluation: Evaluation) -> list[str]:
 
 def _difference(first: Evaluation, other: Evaluation, evaluations: list[Evaluation]) -> list[str]:
     found = differences(first, other)
-    cells = ["other pictures"] * len(_PAIRED) if found is None else [_points(found[name]) for name in _PAIRED]
+    cells = ["other pictures"] * len(_PAIRED) if found is None else [signed(found[name]) for name in _PAIRED]
     return [_name(other, evaluations), *cells]
-
-
-def _points(estimate: Estimate) -> str:
-    if estimate.value is None:
-        return "unknown"
-    value = f"{100 * estimate.value:+.1f}"
-    return value if estimate.low is None else f"{value} [{100 * estimate.low:+.1f}, {100 * estimate.high:+.1f}]"
 
 
 def _name(evaluation: Evaluation, evaluations: list[Evaluation]) -> str:

@@ -4,6 +4,7 @@ import tomllib
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from device import schema
 from device.errors import UserError, nearest
@@ -58,6 +59,16 @@ def shipped() -> list[str]:
     return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
 
 
+def read_toml(path: Path, what: str) -> dict[str, Any]:
+    """The tables of a TOML file. what: kind of file, for the sentence. Raises UserError: no such file, or no TOML."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such {what} file; check the path.")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not readable as TOML ({error}).") from error
+
+
 def load_recipe(name: str, seed: int | None = None) -> Recipe:
     """Read a recipe: the name of a shipped one, or the path of a .toml file. `seed` replaces the recipe's.
 
@@ -70,13 +81,7 @@ def load_recipe(name: str, seed: int | None = None) -> Recipe:
                 f"no recipe {name!r}{nearest(name, shipped())}; there are {', '.join(shipped())}, or a .toml file."
             )
         path = Path(str(resources.files("train.recipes") / f"{name}.toml"))
-    if not path.is_file():
-        raise UserError(f"{path}: no such recipe file; check the path.")
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not readable as TOML ({error}).") from error
-    recipe = schema.load(Recipe, data, path)
+    recipe = schema.load(Recipe, read_toml(path, "recipe"), path)
     try:
         return recipe if seed is None else replace(recipe, seed=seed)
     except ValueError as error:

@@ -1,14 +1,12 @@
 """`busi-kd train soft-targets`: teachers for each pair of folds, and their answers to what they never saw."""
 
 import argparse
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from device import RESEARCH_NOTICE
 from device.errors import UserError
+from train.interrupts import sigterm_as_interrupt
 
 if TYPE_CHECKING:
     from train.data.busi import DataSet
@@ -118,27 +116,13 @@ def _make(args: argparse.Namespace, data: "DataSet") -> int:
         delayed(made)(data, one, student, args.groups, exclude, args.weights_dir, j, k, args.out) for one, j, k in todo
     )
     done = []
-    with _term_interrupts():
+    with sigterm_as_interrupt():  # it ends the processes that were started, too
         for cache in Parallel(args.jobs, return_as="generator")(work):
             done.append(cache)
             found = _figures(_of_cache(cache, data))
             print(f"folds {_folds(cache)}, seed {cache.meta.recipe.seed}, unseen pictures: {found}.", flush=True)
     print(_table(done, data, group_of))
     return 0
-
-
-@contextmanager
-def _term_interrupts() -> Iterator[None]:
-    """SIGTERM ends this process as Ctrl-C does: then the processes it started are ended too."""
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _folds(cache: "Cache") -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from device import RESEARCH_NOTICE, files, schema
 from device.bundle import Estimate
 from train.calibrate import CERTAIN, abstain_limit, operating_point
-from train.evaluation.intervals import number, percent
+from train.evaluation.intervals import drawn_groups, number, percent
 from train.outputs import whole_folder
 from train.studies.grid.results import Pictures, Result, decisive
 from train.studies.grid.study import Key, Row, Study
@@ -91,8 +91,7 @@ def drawn_counts(answers: OutOfFold, pictures: Pictures, repeats: int, seed: int
     """(repeats, N): how often each answer is drawn when the groups of the whole data set are, as in the study's table:
     a picture's answers of all seeds together."""
     names = np.array(sorted({group for _, group in pictures.pictures.values()}))
-    drawn = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), repeats)
-    return drawn[:, np.searchsorted(names, answers.groups)].astype(np.float64)
+    return drawn_groups(len(names), repeats, seed)[:, np.searchsorted(names, answers.groups)].astype(np.float64)
 
 
 def seed_thresholds(answers: OutOfFold, target: float) -> dict[int, float]:

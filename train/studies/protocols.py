@@ -11,6 +11,7 @@ from train import fit, training
 from train.data.busi import DataSet, load_lumas
 from train.data.splits import Split, make_split
 from train.data.torch_data import targets_of
+from train.evaluation.intervals import drawn_groups
 from train.evaluation.metrics import (
     accuracy,
     auc_benign_malignant,
@@ -117,7 +118,7 @@ def summarise(done: list[Trial], repeats: int = 1000, seed: int = 0) -> list[Row
     values. The excess takes the difference of two protocols' means in each resampling.
     """
     names = np.unique(np.concatenate([trial.groups for trial in done]))
-    drawn = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), repeats)
+    drawn = drawn_groups(len(names), repeats, seed)
     points: dict[str, dict[str, tuple]] = {}
     draws: dict[str, dict[str, np.ndarray]] = {}
     for protocol in dict.fromkeys(trial.protocol for trial in done):

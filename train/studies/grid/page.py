@@ -9,7 +9,7 @@ from typing import Any
 
 from device import RESEARCH_NOTICE, files, schema
 from device.bundle import Estimate
-from train.evaluation.metrics import percent
+from train.evaluation.intervals import percent, signed
 from train.studies.grid import plot
 from train.studies.grid.results import Pictures, Result
 from train.studies.grid.study import Key, Row, Study
@@ -193,15 +193,6 @@ def _differences(rows: list[Summary], scope: str) -> Iterator[list[str]]:
         if row.row.against:
             cells = [signed(one.difference[m]) if one.difference else "unknown" for m in METRICS]
             yield [row.row.name, row.row.against, str(one.shared), *cells]
-
-
-def signed(estimate: Estimate) -> str:
-    """`+1.2 [-0.3, +2.6]`, in percentage points."""
-    if estimate.value is None:
-        return "unknown"
-    low, high = estimate.low, estimate.high
-    interval = "" if low is None or high is None else f" [{100 * low:+.1f}, {100 * high:+.1f}]"
-    return f"{100 * estimate.value:+.1f}{interval}"
 
 
 def _seeds(rows: list[Summary]) -> list[str]:

@@ -1,16 +1,15 @@
 """Independent pieces of work on Ray: worker processes of this machine, or of a cluster."""
 
 import os
-import signal
 import socket
 import tempfile
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from device.errors import UserError
+from train.interrupts import sigterm_as_interrupt
 
 STORE = 100 * 2**20  # bytes of shared memory: items and results are some hundred kilobytes
 
@@ -116,7 +115,7 @@ def _ray(workers: int | None, address: str | None, gpu: float) -> Iterator[None]
         try:
             if gpu and not ray.cluster_resources().get("GPU"):
                 raise UserError(f"--gpu {gpu}: Ray sees no GPU here; leave the option away.")
-            with _terminated():
+            with sigterm_as_interrupt():  # Ray's own answer leaves with an exit status of its own
                 yield
         finally:
             ray.shutdown()
@@ -127,20 +126,3 @@ def _knock(address: str) -> None:
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdecimal():
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
-
-
-@contextmanager
-def _terminated() -> Iterator[None]:
-    """SIGTERM as KeyboardInterrupt, instead of Ray's own answer, which leaves with an exit status of its own."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -1,14 +1,13 @@
 """A study file: rows, each a recipe with changes, and the seeds and folds that each is trained with."""
 
 import re
-import tomllib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from device import schema
 from device.errors import UserError, nearest
-from train.recipe import Recipe, check_seed, load_recipe
+from train.recipe import Recipe, check_seed, load_recipe, read_toml
 
 Key = tuple[str, int, int]  # of a job: its row's folder name, seed, fold
 
@@ -130,13 +129,7 @@ def read_study(path: Path) -> Study:
     twin, a base that does not stand above, a changed split, or a fold that there is not.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path}: no such study file; check the path.")
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not readable as TOML ({error}).") from error
-    written = schema.load(StudyFile, data, path)
+    written = schema.load(StudyFile, read_toml(path, "study"), path)
     recipe = load_recipe(str(path.parent / written.recipe) if written.recipe.endswith(".toml") else written.recipe)
     if recipe.split.leaks:
         raise UserError(f"{path}: the recipe {written.recipe!r} splits by {recipe.split.protocol!r}; use 'grouped'.")

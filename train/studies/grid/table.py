@@ -7,6 +7,7 @@ import numpy as np
 
 from device.bundle import Estimate
 from train.data.busi import CLASSES
+from train.evaluation.intervals import drawn_groups
 from train.evaluation.metrics import figures, with_interval
 from train.studies.grid.results import Pictures, Result
 from train.studies.grid.study import Job, Key, Row, Study
@@ -67,7 +68,7 @@ class _Draws:
 
     def __init__(self, pictures: Pictures, results: dict[Key, Result], repeats: int, seed: int) -> None:
         names = sorted({group for _, group in pictures.pictures.values()})
-        drawn = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), repeats)
+        drawn = drawn_groups(len(names), repeats, seed)
         self._counts = np.concatenate([np.ones((1, len(names))), drawn])
         self._number = {name: number for number, name in enumerate(names)}
         self._pictures, self.results = pictures.pictures, results
