@@ -152,3 +152,21 @@ def test_a_fresh_classifier_hardly_says_anything(name: str) -> None:
     classifier = net.net.get_submodule(net.net.pretrained_cfg["classifier"])
     assert not classifier.bias.any()
     assert classifier.weight.std().item() == pytest.approx(0.01, rel=0.2)
+
+
+@pytest.mark.parametrize(("activation", "kind"), [("silu", nn.SiLU), ("relu", nn.ReLU)])
+def test_another_activation_stands_where_hard_swish_stood(activation: str, kind: type[nn.Module]) -> None:
+    own = build(random("mobilenetv3_small_100"), SMALL, None, 3)
+    other = build(random("mobilenetv3_small_100", activation=activation), SMALL, None, 3)
+    places = [name for name, module in own.named_modules() if type(module).__name__.lower() == "hardswish"]
+    assert len(places) == 19
+    assert {type(other.get_submodule(place)) for place in places} == {kind}
+    kept = [(n, type(m)) for n, m in own.named_modules() if n not in places]
+    assert [(n, type(m)) for n, m in other.named_modules() if n not in places] == kept
+    assert own.state_dict().keys() == other.state_dict().keys()
+
+
+def test_an_activation_that_cannot_be_chosen_is_refused() -> None:
+    refused(random("vgg11", activation="silu"), None, "vgg11", "leave activation away")
+    with pytest.raises(UserError, match="only there with its own activation"):
+        build(random("resnetv2_50_stage3", activation="relu"), SMALL, None)

@@ -40,11 +40,14 @@ def build(recipe: NetworkRecipe, size: tuple[int, int], weights_dir: Path | None
     """Make the network of `recipe` for (height, width) input and load its first weights.
 
     classes = 0: (N, features) pooled features, no classifier; else (N, classes) logits from a fresh classifier.
-    Raises UserError: unknown name, weights file missing or not fitting, hub not reached, size not supported.
+    Raises UserError: unknown name, weights file missing or not fitting, hub not reached, size not supported, or a
+    network whose activation cannot be chosen.
     """
     if recipe.name in OWN_TRUNKS:
         if classes:
             raise UserError(f"{recipe.name!r} is a trunk without classifier and cannot be the student; choose another.")
+        if recipe.activation != "own":
+            raise UserError(f"{recipe.name!r} is only there with its own activation; leave the key activation away.")
         net, classifier = OWN_TRUNKS[recipe.name](), ()
     else:
         net = _create_timm(recipe, size, classes)
@@ -89,12 +92,18 @@ def fold_stem(net: nn.Module) -> None:
 def _create_timm(recipe: NetworkRecipe, size: tuple[int, int], classes: int) -> nn.Module:
     if not timm.is_model(recipe.name.split(".")[0]):
         raise UserError(f"timm has no network {recipe.name!r}{nearest(recipe.name, timm.list_models())}.")
-    options = {}
+    options = {} if recipe.activation == "own" else {"act_layer": recipe.activation}
     try:
         config = timm.get_pretrained_cfg(recipe.name)
         if config is not None and config.fixed_input_size and tuple(config.input_size[1:]) != size:
             options["img_size"] = size  # transformers have a position embedding of fixed size
         return timm.create_model(recipe.name, pretrained=recipe.weights == "pretrained", num_classes=classes, **options)
+    except TypeError as error:
+        if recipe.activation == "own":
+            raise
+        raise UserError(
+            f"the activation of {recipe.name!r} cannot be chosen ({_short(error)}); leave activation away."
+        ) from error
     except (OSError, RuntimeError) as error:  # what timm and the hub raise without network or weights
         raise UserError(
             f"the network {recipe.name!r} with {recipe.weights} weights could not be made ({_short(error)}); "

@@ -14,6 +14,9 @@ class NetworkRecipe:
     own, from the hub) or the name of a .safetensors file, looked up in --weights-dir. The network sees
     (luma / 255 - mean) / std, the same in each of its three input channels; stem `luma` sums the first layer's weights
     over the three before the training, so that it learns as it will be deployed.
+
+    activation: `own`, or another one in the place of the network's own (in a MobileNetV3: of hard-swish; what is ReLU
+    stays). x * sigmoid(x) and ReLU cost an int8 interpreter two operators and none, hard-swish three.
     """
 
     name: str
@@ -21,6 +24,7 @@ class NetworkRecipe:
     mean: float = 0.449
     std: float = 0.226
     stem: Literal["rgb", "luma"] = "rgb"
+    activation: Literal["own", "silu", "relu"] = "own"
 
     def __post_init__(self) -> None:
         if self.std <= 0:
