@@ -84,9 +84,10 @@ def export_onnx(network: OneChannel, size: tuple[int, int], path: Path) -> None:
         )
 
 
-def run_onnx(path: Path, lumas: np.ndarray) -> np.ndarray:
-    """(N, H, W) uint8 luma -> (N, classes) logits in ONNX Runtime, picture by picture."""
+def run_onnx(path: Path, lumas: np.ndarray, centre: int = 0) -> np.ndarray:
+    """(N, H, W) uint8 luma -> (N, classes) logits in ONNX Runtime, one by one; the network takes luma - centre."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return np.concatenate([session.run(None, {"luma": luma[None, None].astype(np.float32)})[0] for luma in lumas])
+    shown = (luma[None, None].astype(np.float32) - centre for luma in lumas)
+    return np.concatenate([session.run(None, {"luma": one})[0] for one in shown])

@@ -1,30 +1,55 @@
-"""What int8 costs and gains: hard-swish as it is or through relu6; ranges of TensorFlow, observed, or clipped.
+"""What each step towards int8 costs and gains, one on top of the other.
 
-`python -m convert.int8_study STUDENT --data DATA` converts one student six ways, loads each file with
-the device's interpreter and prints one row each: agreement with PyTorch on the held-out pictures, test metrics,
-latency in interleaved rounds, and into how many pieces XNNPACK's delegation leaves the graph.
+`python -m convert.int8_study STUDENT --data DATA` converts one student as many ways as there are steps, loads each file
+with the device's interpreter and prints one row each: agreement with PyTorch on the held-out pictures, logit error,
+accuracy and AUC minus PyTorch's, latency against float32 in interleaved rounds, and into how many pieces XNNPACK's
+delegation leaves the graph. `--file NAME=FILE` adds a file that another converter wrote.
 """
 
 import argparse
 import sys
 import tempfile
 import time
-from itertools import product
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from convert import calibration, export, tflite, verify
+from convert import calibration, tflite
+from convert.int8_network import write_float_onnx, write_int8_onnx
+from convert.pipeline import FLOAT_ONNX, Subject, subject_of
+from convert.verify.examine import examine
 from device import RESEARCH_NOTICE
 from device.errors import UserError
 from device.runtime import Model
-from train import fit, runs
-from train.data.busi import CLASSES, load_lumas, read_dataset
-from train.data.torch_data import targets_of
-from train.evaluation.metrics import measure, percent
+from train import runs
+from train.data.busi import read_dataset
+from train.data.splits import Split
+from train.evaluation.intervals import signed
 from train.evaluation.models import candidate, split_of
 
 ROUNDS, RUNS = 7, 60
+
+# Each step keeps those above it; the last is for comparison.
+_PLAIN = {
+    "relu_activations": False,
+    "fold": False,
+    "equalise": False,
+    "int8_ranges": "tensorflow",
+    "int8_bias_pictures": 0,
+}
+STEPS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("as TensorFlow converts it", {}),
+    ("activations through relu6", {"relu_activations": True}),
+    ("ranges observed", {"int8_ranges": "observed"}),
+    ("ranges clipped", {"int8_ranges": "clipped"}),
+    ("ranges of least error", {"int8_ranges": "least-error"}),
+    ("constants folded", {"fold": True}),
+    ("channels equalised", {"equalise": True}),
+    ("biases corrected", {"int8_bias_pictures": 40}),
+)
+PER_TENSOR = "and weights with one scale per tensor"
 
 
 def main(arguments: list[str]) -> int:
@@ -32,70 +57,89 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m convert.int8_study", description=__doc__)
     parser.add_argument("student", type=Path, help="run folder of a trained student")
     parser.add_argument("--data", type=Path, required=True, help="data folder of the training")
-    args = parser.parse_args(arguments)
-    run = runs.load_run(args.student, "student")
-    data = read_dataset(args.data)
-    split = split_of(candidate(run), data)
-    preprocess, pictures = run.meta.recipe.preprocess, split.val + split.test
-    lumas, names = load_lumas(pictures, preprocess), [picture.name for picture in pictures]
-    reference, test = fit.predict(run.network, lumas), slice(len(split.val), None)
-    drawn = calibration.draw(
-        split.train, preprocess, run.meta.recipe.convert.calibration_pictures, run.meta.recipe.seed
+    parser.add_argument(
+        "--file", action="append", default=[], metavar="NAME=FILE", help="another int8 file; repeatable"
     )
+    args = parser.parse_args(arguments)
+    others = dict(_named(text) for text in args.file)
+    run = runs.load_run(args.student, "student")
+    split = split_of(candidate(run), read_dataset(args.data))
+    subject = subject_of(run, split, run.meta.recipe.convert, None)
     with tempfile.TemporaryDirectory() as work:
-        models = _convert(run, (preprocess.height, preprocess.width), drawn.lumas, Path(work))
-        latency = _latencies(list(models.values()), lumas)
-        print(f"{RESEARCH_NOTICE} {len(names)} held-out pictures against PyTorch; {len(split.test)} test pictures.\n")
-        print("| activations, ranges | agree | mean logit difference | accuracy | AUC | ms, 1 thread | pieces |")
+        models = _convert(subject, split, Path(work)) | {name: Model(path) for name, path in others.items()}
+        latency = _latencies(list(models.values()), subject.held_out.lumas)
+        print(f"{RESEARCH_NOTICE} {len(subject.held_out.names)} held-out pictures against PyTorch.\n")
+        print("| step | agree | root mean square of the logit error | accuracy | AUC | time, float32 = 1 | pieces |")
         print("|---|---|---|---|---|---|---|")
-        for (name, model), ms in zip(models.items(), latency):
-            logits = np.stack([model.logits(luma) for luma in lumas])
-            parity = verify.compare(reference, logits, names, CLASSES)
-            found = measure(logits[test], targets_of(split.test), split.groups(split.test))
-            metrics = " | ".join(percent(found[metric]) for metric in ("accuracy", "auc_benign_malignant"))
-            cells = f"{100 * parity.agreement:.1f} % | {parity.mean_difference:.3f} | {metrics}"
-            print(f"| {name} | {cells} | {ms:.2f} | {_pieces(model)} |")
+        for (name, model), seconds in zip(models.items(), latency):
+            print(_row(name, model, seconds / latency[0], subject), flush=True)
     return 0
 
 
-def _convert(run: runs.Run, size: tuple[int, int], lumas: np.ndarray, work: Path) -> dict[str, Model]:
-    """Float32 and the int8-full files, opened."""
-    np.save(work / "calibration.npy", lumas)
+def _named(text: str) -> tuple[str, Path]:
+    name, _, path = text.partition("=")
+    if not name or not path:
+        raise UserError(f"--file {text}: write a name, '=' and the path of a .tflite file.")
+    return name, Path(path)
+
+
+def _row(name: str, model: Model, time_ratio: float, subject: Subject) -> str:
+    def answer(lumas: np.ndarray) -> np.ndarray:
+        return np.stack([model.logits(luma) for luma in lumas])
+
+    size, temperature = model.path.stat().st_size, subject.theirs.temperature
+    row, logits = examine(name, size, answer, subject.held_out, subject.hard, temperature, subject.recipe)
+    error = float(np.sqrt(((logits - subject.held_out.reference) ** 2).mean()))
+    lost = " | ".join(signed(found) for found in row.differences.values())
+    return (
+        f"| {name} | {100 * row.parity.agreement:.1f} % | {error:.3f} | {lost} | {time_ratio:.2f} | {pieces(model)} |"
+    )
+
+
+def _convert(subject: Subject, split: Split, work: Path) -> dict[str, Model]:
+    """float32 and an int8-full file for each step, opened."""
+    preprocess, recipe = subject.run.meta.recipe.preprocess, replace(subject.recipe, **_PLAIN)
+    drawn, _ = calibration.draw(split.train, preprocess, recipe.calibration_pictures, subject.run.meta.recipe.seed)
+    np.save(work / "calibration.npy", drawn.lumas)
+    write_float_onnx(subject.run.network, preprocess, work / FLOAT_ONNX)
     models = {}
-    for relu, ranges in product((False, True), ("tensorflow", "observed", "clipped")):
-        name = f"{'relu6' if relu else 'hard-swish'}, {ranges}"
-        folder = work / name
+    for number, (name, change) in enumerate((*STEPS, (PER_TENSOR, {}))):
+        recipe, folder = replace(recipe, **change), work / str(number)
         folder.mkdir()
-        export.export_onnx(export.deployable(run.network, relu), size, folder / "student.onnx")
-        made = tflite.write_variants(
-            folder / "student.onnx",
-            work / "calibration.npy",
-            folder,
-            ["float32", "int8-full"],
-            work / "convert.log",
-            ranges,
+        centre = write_int8_onnx(subject.run.network, recipe, preprocess, drawn.lumas, folder / "student-int8.onnx")
+        job = tflite.Job(
+            str(work / FLOAT_ONNX),
+            str(folder / "student-int8.onnx"),
+            centre,
+            (str(work / "calibration.npy"),),
+            recipe.int8_ranges,
+            recipe.int8_bias_pictures,
+            per_channel=name != PER_TENSOR,
         )
+        wanted = ["int8-full"] if models else ["float32", "int8-full"]
+        made = tflite.write_variants(job, folder, wanted, work / "convert.log")
         if not models:
-            models["float32, hard-swish"] = Model(made["float32"])
+            models["float32"] = Model(made["float32"])
         models[f"int8-full, {name}"] = Model(made["int8-full"])
     return models
 
 
 def _latencies(models: list[Model], lumas: np.ndarray) -> list[float]:
-    """Median ms per inference of each model: the median of rounds' medians, the models in turn in every round."""
+    """Median seconds of each model's thread per inference: the median of rounds' medians, the models in turn in every
+    round. Of the thread, that other work on the machine counts less."""
     medians: list[list[float]] = [[] for _ in models]
     for _ in range(ROUNDS):
         for model, collected in zip(models, medians):
             times = []
             for n in range(RUNS):
-                begun = time.perf_counter()
+                begun = time.thread_time()
                 model.logits(lumas[n % len(lumas)])
-                times.append(time.perf_counter() - begun)
-            collected.append(1e3 * float(np.median(times)))
+                times.append(time.thread_time() - begun)
+            collected.append(float(np.median(times)))
     return [float(np.median(rounds)) for rounds in medians]
 
 
-def _pieces(model: Model) -> int:
+def pieces(model: Model) -> int:
     """Delegated parts of the graph: 1 means that XNNPACK runs all of it."""
     return sum(op["op_name"] == "DELEGATE" for op in model._interpreter._get_ops_details())
 

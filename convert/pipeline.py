@@ -2,6 +2,7 @@
 
 import datetime
 import importlib.metadata
+import json
 import shutil
 import tempfile
 from dataclasses import dataclass, replace
@@ -9,15 +10,21 @@ from pathlib import Path
 
 import numpy as np
 
-from convert import calibration, export, report, tflite, verify
+from convert import calibration, export, report, tflite
+from convert.int8_network import write_float_onnx, write_int8_onnx
+from convert.verify import gates
+from convert.verify.examine import Hard, Result, examine
+from convert.verify.hard_frames import hard_frames
+from convert.verify.held_out import HeldOut, Limits, limits
+from convert.verify.parity import Parity, compare
+from convert.verify.structure import structure_reasons
 from device import bundle as bundles
 from device import files, schema
-from device.bundle import Estimate, Variant
+from device.bundle import Variant
 from device.decide import decide
 from device.errors import Refused, UserError
 from device.runtime import Model
 from train import fit, runs
-from train.calibrate import abstain_limit, fit_temperature, operating_point
 from train.data.busi import CLASSES, DataSet, load_lumas
 from train.data.split_file import FILE, write_split
 from train.data.splits import Split
@@ -27,28 +34,19 @@ from train.evaluation.models import candidate, split_of
 from train.recipe import ConvertRecipe
 from train.studies.operating_file import Derived, read_derived
 
-
-@dataclass(frozen=True)
-class HeldOut:
-    """Validation and test pictures with the PyTorch student's logits on them; validation first."""
-
-    names: list[str]
-    lumas: np.ndarray
-    targets: np.ndarray
-    reference: np.ndarray
-    val: int
-    test_groups: np.ndarray
+FLOAT_ONNX, INT8_ONNX = "student.onnx", "student-int8.onnx"
 
 
 @dataclass(frozen=True)
-class Result:
-    """One row of the report."""
+class Subject:
+    """What is converted, and what its files are held against. theirs: the PyTorch student's own way to a verdict."""
 
-    variant: str
-    bytes: int
-    parity: verify.Parity
-    metrics: dict[str, Estimate]
-    reasons: list[str]
+    run: runs.Run
+    recipe: ConvertRecipe
+    held_out: HeldOut
+    hard: Hard
+    derived: Derived | None
+    theirs: Limits
 
 
 def convert(
@@ -74,21 +72,20 @@ def convert(
     for folder in (out, refused):
         _check_replaceable(folder)
     run = runs.load_run(student, "student")
-    recipe = recipe or run.meta.recipe.convert
     split = split_of(candidate(run), data, file=split_path)
     derived = read_derived(operating, run.meta) if operating else None
+    subject = subject_of(run, split, recipe or run.meta.recipe.convert, derived)
     with files.folder_beside(out) as aside:
         log = out.with_name(out.name + ".log")
-        results = _convert_into(aside, run, split, recipe, wanted, log, derived)
+        content = _convert_into(aside, subject, split, wanted, log)
         log.unlink()  # a failed converter leaves it
         write_split(aside / FILE, split, data)  # so that the bundles can be evaluated without the run folder
-        reasons = [reason for result in results for reason in result.reasons]
-        report.write(aside, run, recipe, results, len(split.val), len(split.test))
-        if reasons:
+        report.write(aside, run, subject.recipe, content, subject.held_out)
+        if content.reasons:
             for variant in wanted:
                 shutil.rmtree(aside / variant, ignore_errors=True)
             files.replace_folder(aside, refused)
-            raise Refused(f"no bundle was written: {' '.join(reasons)} The report is {refused / 'report.md'}.")
+            raise Refused(f"no bundle was written: {' '.join(content.reasons)} The report is {refused / 'report.md'}.")
         files.replace_folder(aside, out)
     shutil.rmtree(refused, ignore_errors=True)
     return out
@@ -100,87 +97,102 @@ def _check_replaceable(folder: Path) -> None:
         raise UserError(f"{folder}: is there and holds no earlier conversion; choose another --out.")
 
 
-def _convert_into(
-    folder: Path,
-    run: runs.Run,
-    split: Split,
-    recipe: ConvertRecipe,
-    wanted: list[Variant],
-    log: Path,
-    derived: Derived | None,
-) -> list[Result]:
-    preprocess = run.meta.recipe.preprocess
-    lumas = load_lumas(split.val + split.test, preprocess)
-    held_out = HeldOut(
-        [picture.name for picture in split.val + split.test],
-        lumas,
-        targets_of(split.val + split.test),
-        fit.predict(run.network, lumas),
-        len(split.val),
-        split.groups(split.test),
-    )
-    onnx = folder / "student.onnx"
-    network = export.deployable(run.network, recipe.relu_activations)
-    export.export_onnx(network, (preprocess.height, preprocess.width), onnx)
-    onnx_parity = verify.compare(held_out.reference, export.run_onnx(onnx, lumas), held_out.names, CLASSES)
-    rows = [Result("onnx", onnx.stat().st_size, onnx_parity, {}, verify.gate("onnx", onnx_parity, recipe))]
+def subject_of(run: runs.Run, split: Split, recipe: ConvertRecipe, derived: Derived | None) -> Subject:
+    """The student with its answers to the held-out pictures and the hard frames."""
+    preprocess, pictures = run.meta.recipe.preprocess, split.val + split.test
+    lumas = load_lumas(pictures, preprocess)
+    reference = fit.predict(run.network, lumas)
+    names = [picture.name for picture in pictures]
+    held_out = HeldOut(names, lumas, targets_of(pictures), split.groups(pictures), reference, len(split.val))
+    frames, shown = hard_frames(preprocess)
+    hard = Hard(frames, shown, fit.predict(run.network, shown))
+    return Subject(run, recipe, held_out, hard, derived, limits(reference, held_out, recipe, derived))
 
-    drawn = calibration.draw(split.train, preprocess, recipe.calibration_pictures, run.meta.recipe.seed)
+
+def _convert_into(folder: Path, subject: Subject, split: Split, wanted: list[Variant], log: Path) -> report.Content:
+    recipe, meta = subject.recipe, subject.run.meta
+    first, second = calibration.draw(split.train, meta.recipe.preprocess, recipe.calibration_pictures, meta.recipe.seed)
+    rows, centre = _export(folder, subject, wanted, first.lumas)
     with tempfile.TemporaryDirectory(dir=folder) as work:
-        stack = Path(work) / "calibration.npy"
-        np.save(stack, drawn.lumas)
-        made = tflite.write_variants(onnx, stack, Path(work) / "tflite", wanted, log, recipe.int8_ranges)
+        stacks = []
+        for number, drawn in enumerate([first] if second is None else [first, second]):
+            stacks.append(str(Path(work) / f"calibration-{number}.npy"))
+            np.save(stacks[-1], drawn.lumas)
+        onnx_files = [str(folder / name) for name in (FLOAT_ONNX, INT8_ONNX)]
+        job = tflite.Job(*onnx_files, centre, tuple(stacks), recipe.int8_ranges, recipe.int8_bias_pictures)
+        made = tflite.write_variants(job, Path(work) / "tflite", wanted, log)
         for variant in wanted:
-            rows.append(_bundle(folder / variant, variant, made[variant], run, recipe, held_out, drawn, derived))
-    return rows
+            rows.append(_bundle(folder / variant, variant, made[variant], subject, first))
+        again = _again(made, subject.held_out) if tflite.AGAIN in made else None
+        noise = Path(work) / "tflite" / tflite.NOISE
+        layers = json.loads(noise.read_text()) if noise.is_file() else []
+    reasons = [reason for row in rows for reason in row.reasons]
+    too_few = gates.calibration_reason(again, len(first.lumas), recipe) if again else None
+    return report.Content(rows, reasons + ([too_few] if too_few else []), again, layers, first.manifest)
 
 
-def _bundle(
-    folder: Path,
-    variant: Variant,
-    file: Path,
-    run: runs.Run,
-    recipe: ConvertRecipe,
-    held_out: HeldOut,
-    drawn: calibration.Calibration,
-    derived: Derived | None,
-) -> Result:
+def _export(folder: Path, subject: Subject, wanted: list[Variant], lumas: np.ndarray) -> tuple[list[Result], int]:
+    """(the rows of the ONNX files that the wanted variants are made from, the int8 network's centre).
+
+    lumas: of the calibration pictures.
+    """
+    rows, centre, run, recipe = [], 0, subject.run, subject.recipe
+    if set(wanted) - {"int8-full"}:
+        write_float_onnx(run.network, run.meta.recipe.preprocess, folder / FLOAT_ONNX)
+        rows.append(_examine_onnx("onnx", folder / FLOAT_ONNX, 0, subject))
+    if "int8-full" in wanted:
+        centre = write_int8_onnx(run.network, recipe, run.meta.recipe.preprocess, lumas, folder / INT8_ONNX)
+        rows.append(_examine_onnx("onnx-int8", folder / INT8_ONNX, centre, subject))
+    return rows, centre
+
+
+def _examine_onnx(name: str, path: Path, centre: int, subject: Subject) -> Result:
+    def answer(lumas: np.ndarray) -> np.ndarray:
+        return export.run_onnx(path, lumas, centre)
+
+    size = path.stat().st_size
+    return examine(name, size, answer, subject.held_out, subject.hard, subject.theirs.temperature, subject.recipe)[0]
+
+
+def _again(made: dict[str, Path], held_out: HeldOut) -> Parity:
+    """int8-full of the second calibration against that of the first, on the held-out pictures."""
+    first, second = (Model(made[name]) for name in ("int8-full", tflite.AGAIN))
+    logits = [np.stack([model.logits(luma) for luma in held_out.lumas]) for model in (first, second)]
+    return compare(*logits, held_out.names, CLASSES)
+
+
+def _bundle(folder: Path, variant: Variant, file: Path, subject: Subject, drawn: calibration.Calibration) -> Result:
     """Load the file just written, measure it on held-out pictures, and write its bundle when the gates hold."""
-    model = Model(file)
-    logits = np.stack([model.logits(luma) for luma in held_out.lumas])
-    parity = verify.compare(held_out.reference, logits, held_out.names, CLASSES)
-    reasons = verify.gate(variant, parity, recipe)
-    test, targets = slice(held_out.val, None), held_out.targets[held_out.val :]
-    finite = parity.max_difference is not None
-    metrics = measure(logits[test], targets, held_out.test_groups) if finite else {}
-    if not reasons:
-        meta = _meta(variant, model, run, recipe, held_out, logits, drawn, derived)
-        threshold = meta.operating_point.malignant_threshold
-        metrics = measure(logits[test], targets, held_out.test_groups, meta.temperature, threshold)
-        said = np.array([decide(row, meta).label for row in logits[test]])
-        metrics |= measure_verdicts(said, targets, held_out.test_groups)
-        bundles.write_bundle(folder, file, replace(meta, metrics=metrics, parity=parity.figures()))
-    return Result(variant, file.stat().st_size, parity, metrics, reasons)
+    model, held_out = Model(file), subject.held_out
+
+    def answer(lumas: np.ndarray) -> np.ndarray:
+        return np.stack([model.logits(luma) for luma in lumas])
+
+    size = file.stat().st_size
+    row, logits = examine(variant, size, answer, held_out, subject.hard, subject.theirs.temperature, subject.recipe)
+    row = replace(row, reasons=structure_reasons(variant, file) + row.reasons)
+    if row.parity.max_difference is None:
+        return row
+    meta = _meta(variant, model, subject, limits(logits, held_out, subject.recipe, subject.derived), drawn)
+    theirs = subject.theirs
+    reference = replace(meta, temperature=theirs.temperature, operating_point=theirs.point, abstain=theirs.abstain)
+    said = np.array([decide(one, meta).label for one in logits])
+    meant = np.array([decide(one, reference).label for one in held_out.reference])
+    row = replace(row, verdict_agreement=float((said == meant).mean()))
+    if not row.reasons:
+        test, threshold = held_out.test, meta.operating_point.malignant_threshold
+        targets, groups = held_out.targets[test], held_out.groups[test]
+        metrics = measure(logits[test], targets, groups, meta.temperature, threshold)
+        row = replace(row, metrics=metrics | measure_verdicts(said[test], targets, groups))
+        bundles.write_bundle(folder, file, replace(meta, metrics=row.metrics, parity=row.figures()))
+    return row
 
 
 def _meta(
-    variant: Variant,
-    model: Model,
-    run: runs.Run,
-    recipe: ConvertRecipe,
-    held_out: HeldOut,
-    logits: np.ndarray,
-    drawn: calibration.Calibration,
-    derived: Derived | None,
+    variant: Variant, model: Model, subject: Subject, found: Limits, drawn: calibration.Calibration
 ) -> bundles.Meta:
-    """bundle.json without its figures; temperature, and limits where none were derived out of fold, from this file's
-    outputs on the validation part."""
-    meta, val = run.meta, slice(None, held_out.val)
-    temperature = fit_temperature(logits[val], held_out.targets[val])
-    where = f"validation part ({held_out.val} pictures), outputs of this file"
-    if derived is None:
-        point = operating_point(logits[val], held_out.targets[val], temperature, recipe.target_sensitivity, where)
-        derived = Derived(point, abstain_limit(logits[val], temperature, recipe.coverage, where))
+    """bundle.json without its figures."""
+    meta = subject.run.meta
     return bundles.Meta(
         schema_version=bundles.SCHEMA_VERSION,
         task=bundles.TASK,
@@ -192,15 +204,15 @@ def _meta(
         input=model.input,
         output=model.output,
         preprocess=meta.recipe.preprocess,
-        temperature=temperature,
-        operating_point=derived.point,
-        abstain=derived.abstain,
+        temperature=found.temperature,
+        operating_point=found.point,
+        abstain=found.abstain,
         training=bundles.Training(
             meta.data_name,
             meta.data_fingerprint,
             meta.view,
             meta.split,
-            schema.dump(replace(meta.recipe, convert=recipe)),
+            schema.dump(replace(meta.recipe, convert=subject.recipe)),
             "; ".join(meta.initial_weights),
             meta.weights_sha256,
             drawn.manifest,

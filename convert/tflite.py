@@ -4,13 +4,15 @@ TensorFlow beside torch in one process costs memory and prints pages of notes; t
 and its last line is shown only when it fails. It also lends the interpreter operators that the Pi does not have, so the
 parent, which verifies the files, must be free of it.
 
-Run as `python -m convert.tflite ONNX CALIBRATION.npy FOLDER RANGES VARIANT...`.
+Run as `python -m convert.tflite JOB.json`, which `write_variants` does.
 """
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +21,38 @@ import numpy as np
 from device.bundle import Variant
 from device.errors import UserError
 
+AGAIN = "int8-full-again"  # int8-full from the second draw of calibration pictures
+NOISE = "noise.json"
 
-def write_variants(
-    onnx: Path, calibration: Path, folder: Path, wanted: Sequence[Variant], log: Path, int8_ranges: str = "observed"
-) -> dict[Variant, Path]:
-    """Write the wanted variants into `folder`; returns variant -> file. int8_ranges: see ConvertRecipe.
 
-    calibration: .npy of (N, H, W) uint8 luma. log: file for the converters' output. Raises UserError with its last line
-    when they fail.
+@dataclass(frozen=True)
+class Job:
+    """What the child converts. Paths are absolute.
+
+    onnx: the float network of luma 0..255. int8_onnx: the network of luma - centre that int8-full is made from.
+    calibration: .npy files of (N, H, W) uint8 luma; of the second, where there is one, int8-full is made again.
+    ranges, bias_pictures, per_channel: see convert.quantise.full.How.
     """
+
+    onnx: str
+    int8_onnx: str
+    centre: int
+    calibration: tuple[str, ...]
+    ranges: str = "clipped"
+    bias_pictures: int = 0
+    per_channel: bool = True
+
+
+def write_variants(job: Job, folder: Path, wanted: Sequence[Variant], log: Path) -> dict[str, Path]:
+    """Write the wanted variants into `folder`; returns name -> file: the variants, and AGAIN for a second calibration.
+
+    With int8-full, NOISE in `folder` holds the noise of its layers. log: file for the converters' output. Raises
+    UserError with its last line when they fail.
+    """
+    folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    # Absolute, because the child works in `folder`: onnx2tf drops files into the working directory.
-    paths = [str(path.absolute()) for path in (onnx, calibration, folder)]
-    command = [sys.executable, "-m", "convert.tflite", *paths, int8_ranges, *wanted]
+    path = folder / "job.json"
+    path.write_text(json.dumps({**asdict(job), "wanted": list(wanted)}))
     root = str(Path(__file__).resolve().parent.parent)
     environment = {
         **os.environ,
@@ -39,9 +60,11 @@ def write_variants(
         "CUDA_VISIBLE_DEVICES": "-1",
         "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])),
     }
-    with open(log, "wb") as stream:
-        done = subprocess.run(command, cwd=folder, env=environment, stdout=stream, stderr=subprocess.STDOUT)
-    files = {variant: folder / f"{variant}.tflite" for variant in wanted}
+    with open(log, "wb") as stream:  # the child works in `folder`: onnx2tf drops files into the working directory
+        call = [sys.executable, "-m", "convert.tflite", str(path)]
+        done = subprocess.run(call, cwd=folder, env=environment, stdout=stream, stderr=subprocess.STDOUT)
+    names = [*wanted, *([AGAIN] if "int8-full" in wanted and len(job.calibration) > 1 else [])]
+    files = {name: folder / f"{name}.tflite" for name in names}
     if done.returncode or not all(file.is_file() for file in files.values()):
         lines = log.read_text(errors="replace").strip().splitlines()
         raise UserError(
@@ -50,11 +73,25 @@ def write_variants(
     return files
 
 
-def _convert(onnx: Path, calibration: Path, folder: Path, int8_ranges: str, wanted: Sequence[str]) -> None:
-    import onnx2tf
-    import tensorflow as tf
+def _convert(job: Job, folder: Path, wanted: Sequence[str]) -> None:
+    if set(wanted) - {"int8-full"}:
+        model = _saved_model(Path(job.onnx), folder)
+        (model / f"{Path(job.onnx).stem}_float32.tflite").replace(folder / "float32.tflite")
+        (model / f"{Path(job.onnx).stem}_float16.tflite").replace(folder / "float16.tflite")
+        if "int8-dynamic" in wanted:
+            _int8_dynamic(model, folder / "int8-dynamic.tflite")
+    if "int8-full" in wanted:
+        model = _saved_model(Path(job.int8_onnx), folder)
+        noise = _int8_full(model, job, job.calibration[0], folder / "int8-full.tflite")
+        (folder / NOISE).write_text(json.dumps([asdict(layer) for layer in noise]))
+        for again in job.calibration[1:]:
+            _int8_full(model, job, again, folder / f"{AGAIN}.tflite")
 
-    model = folder / "saved_model"
+
+def _saved_model(onnx: Path, folder: Path) -> Path:
+    import onnx2tf
+
+    model = folder / onnx.stem
     # One input channel: for three, onnx2tf would fetch sample pictures from the internet first.
     onnx2tf.convert(
         input_onnx_file_path=str(onnx),
@@ -63,30 +100,33 @@ def _convert(onnx: Path, calibration: Path, folder: Path, int8_ranges: str, want
         copy_onnx_input_output_names_to_tflite=True,
         non_verbose=True,
     )
-    (model / f"{onnx.stem}_float32.tflite").replace(folder / "float32.tflite")
-    (model / f"{onnx.stem}_float16.tflite").replace(folder / "float16.tflite")
-
-    if "int8-dynamic" in wanted:
-        _int8_dynamic(tf, model, folder / "int8-dynamic.tflite")
-    if "int8-full" in wanted:
-        _int8_full(tf, model, np.load(calibration), folder / "int8-full.tflite", int8_ranges)
+    return model
 
 
-def _int8_dynamic(tf: Any, model: Path, path: Path) -> None:
+def _int8_dynamic(model: Path, path: Path) -> None:
     """Weights in int8, activations in float32 and quantised on the fly."""
+    import tensorflow as tf
+
     dynamic = tf.lite.TFLiteConverter.from_saved_model(str(model))
     dynamic.optimizations = [tf.lite.Optimize.DEFAULT]
     path.write_bytes(dynamic.convert())
 
 
-def _int8_full(tf: Any, model: Path, lumas: np.ndarray, path: Path, how: str) -> None:
-    """Everything in int8, ranges from `lumas` (N, H, W) uint8; takes luma - 128 as int8, gives int8 logits."""
-    from convert import ranges
+def _int8_full(model: Path, job: Job, calibration: str, path: Path) -> list[Any]:
+    """Everything in int8; takes luma - 128 as int8, gives int8 logits. Returns the noise of its layers."""
+    import tensorflow as tf
 
-    samples = [luma[None, :, :, None].astype(np.float32) for luma in lumas]
+    from convert.quantise.full import How, quantise
+
+    samples = [luma[None, :, :, None].astype(np.float32) - job.centre for luma in np.load(calibration)]
+    how = How(job.ranges, job.bias_pictures, job.per_channel)
     converter = tf.lite.TFLiteConverter.from_saved_model(str(model))
-    path.write_bytes(ranges.quantise(converter, samples, tf.int8, tf.int8, how))
+    content, noise = quantise(converter, samples, tf.int8, tf.int8, how)
+    path.write_bytes(content)
+    return noise
 
 
 if __name__ == "__main__":
-    _convert(*(Path(argument) for argument in sys.argv[1:4]), sys.argv[4], sys.argv[5:])
+    _told = json.loads(Path(sys.argv[1]).read_text())
+    _wanted = _told.pop("wanted")
+    _convert(Job(**_told), Path(sys.argv[1]).parent, _wanted)

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from convert import summary
-from device import RESEARCH_NOTICE, files
+from device import RESEARCH_NOTICE, files, signing
+from device.bundle import VARIANTS
 from device.errors import UserError
 from train import options
 from train.recipe import Recipe
@@ -62,17 +63,37 @@ def crossfit_step(plan: Plan, folder: Path, recipe: Recipe, groups: Path | None,
 
 
 def proving_steps(plan: Plan, models: list[str], bench: list[str], daemon: list[str]) -> list[Step]:
-    """Evaluation, conversion, latency, daemon. models: run folders below `out` to evaluate."""
+    """Evaluation, conversion, signatures, latency, daemon. models: run folders below `out` to evaluate.
+
+    The daemon trusts the key of `signing_key` and no other, as a device does whose owner makes their own models.
+    """
     out, data = plan.out, ["--data", str(plan.data)]
+    key = signing_key(out)
     runs = [str(out / name) for name in models]
     convert = ["convert", str(out / "student"), *data, *plan.recipe]
+    made = [str(out / "bundles" / variant) for variant in VARIANTS]
+    run = ["device", "run", "--bundle", str(out / "bundles" / "int8-full"), "--trusted-keys", str(key.parent)]
     kept = ["--summary", str(out / "daemon.json"), "--verdicts", str(out / "verdicts.csv")]
     return [
         ("evaluate on the test part", ["train", "evaluate", *runs, *data, "--json", str(out / "evaluation.json")]),
         ("convert and verify", [*convert, *plan.operating, "--out", str(out / "bundles")]),
+        ("sign the bundles", ["convert", "sign", *made, "--key", str(key)]),
         ("measure latency", ["device", "bench", str(out / "bundles"), *bench, "--json", str(out / "bench.json")]),
-        ("run the daemon", ["device", "run", "--bundle", str(out / "bundles" / "int8-full"), *daemon, *kept]),
+        ("run the daemon", [*run, *daemon, *kept]),
     ]
+
+
+def signing_key(out: Path) -> Path:
+    """The private key of this `out`, made when it is missing; the public one lies beside it.
+
+    It shows the way and is thrown away with the folder: a key for devices in use is kept elsewhere (docs/signing.md).
+    """
+    key = out / "keys" / "maker"
+    if not key.is_file() or not key.with_name("maker.pub").is_file():
+        key.unlink(missing_ok=True)  # a kill between the two files; the bundles are signed anew in any case
+        key.with_name("maker.pub").unlink(missing_ok=True)
+        signing.new_key(key)
+    return key
 
 
 def run_steps(out: Path, todo: list[Step]) -> int:

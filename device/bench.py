@@ -1,7 +1,8 @@
 """Measure bundles on this machine: load time, latency, memory, heat, and whether the figures can be trusted.
 
 `busi-kd device bench [BUNDLE...]` or `python device/bench.py [BUNDLE...]`. Every row (one bundle, one thread count)
-is measured in a fresh process, in rounds that go through all rows in turn, so that drift hits all rows alike.
+is measured in a fresh process, in rounds that go through all rows in turn, so that drift hits all rows alike. It gives
+times and no verdict, and is for a model's maker as well: it asks for no signature (device/trust.py).
 
 The JSON report (`--json`), null where unknown:
     schema_version 1; notice; created (UTC); warnings (sentences);

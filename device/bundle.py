@@ -6,6 +6,7 @@ another schema refuses to load, each with its own sentence.
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -168,7 +169,7 @@ class Meta:
 class Bundle:
     """A loaded bundle: its folder and checked metadata. `id` is short and changes with any byte of it.
 
-    signed_by: the trusted key that signed it; None when signatures were not asked for.
+    signed_by: the trusted key that signed it; None when no signature was asked for.
     """
 
     folder: Path
@@ -182,12 +183,13 @@ class Bundle:
         return self.folder / MODEL_FILE
 
 
-def load_bundle(folder: Path, trusted_keys: Path | None = None) -> Bundle:
-    """Read and check a bundle folder; with a folder of trusted keys, its signature before anything else.
+def load_bundle(folder: Path, trusted_keys: Sequence[Path] | None = None) -> Bundle:
+    """Read and check a bundle folder; with folders of trusted keys, its signature before anything else.
 
-    Raises UserError: folder or file missing or unreadable, not signed by a trusted key, JSON broken, other schema
-    version, unknown or missing key, size or hash of a file differs. Tensor shapes are compared with the TFLite file
-    when `device.runtime` opens it.
+    Without them no signature is asked for: for a maker's own bundles. What gives verdicts goes through device/trust.py.
+    Raises signing.NotTrusted: not signed by a trusted key; and UserError: folder or file missing or unreadable, JSON
+    broken, other schema version, unknown or missing key, size or hash of a file differs. Tensor shapes are compared
+    with the TFLite file when `device.runtime` opens it.
     """
     folder = Path(folder)
     path = folder / META_FILE
@@ -197,7 +199,7 @@ def load_bundle(folder: Path, trusted_keys: Path | None = None) -> Bundle:
         if not path.is_file():
             raise UserError(f"{folder}: no {META_FILE} there; give the folder of a model bundle.")
         written = path.read_bytes()
-        signed_by = signing.check(written, folder, trusted_keys) if trusted_keys else None
+        signed_by = None if trusted_keys is None else signing.check(written, folder, trusted_keys)
         data = json.loads(written)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions.") from error

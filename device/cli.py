@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import json
+import sys
 from pathlib import Path
 
 from device import RESEARCH_NOTICE
@@ -11,7 +12,7 @@ COMMANDS = {
     "run": ("device.daemon", "read frames, judge each, log what is seen"),
     "bench": ("device.bench", "measure load, latency, memory and temperature of bundles"),
     "show": ("device.cli", "check a bundle and print what it is"),
-    "models": ("device.shipped", "check and list the models that ship with busi-kd; the first is the default"),
+    "models": ("device.models_cli", "check and list the models of this machine, install one, roll back"),
 }
 
 
@@ -33,20 +34,23 @@ def main(arguments: list[str]) -> int:
 
 def add_show_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `show` takes."""
+    from device import trust
+
     what = "folder of a model bundle (default: the one that ships with busi-kd)"
     parser.add_argument("bundle", nargs="?", type=Path, help=what)
-    parser.add_argument("--trusted-keys", type=Path, metavar="DIR", help="refuse it unless one of these keys signed it")
+    trust.add_arguments(parser)
 
 
 def show(args: argparse.Namespace) -> int:
     """Load a bundle with every check the daemon makes, open its model, print its metadata as JSON."""
-    from device import schema
-    from device.bundle import load_bundle
+    from device import schema, trust
     from device.runtime import open_bundle
     from device.shipped import default_bundle
 
-    bundle = load_bundle(args.bundle or default_bundle(), args.trusted_keys)
+    bundle, warning = trust.load(args.bundle or default_bundle(), trust.from_options(args))
     model = open_bundle(bundle)
+    if warning is not None:
+        print(warning, file=sys.stderr)
     head = {"notice": RESEARCH_NOTICE, "id": bundle.id, "signed_by": bundle.signed_by, "interpreter": model.backend}
     head["cautions"] = bundle.meta.cautions
     print(json.dumps(head | schema.dump(bundle.meta), indent=2))

@@ -14,20 +14,20 @@ from pathlib import Path
 
 import cv2
 
-from device import RESEARCH_NOTICE, __version__, files, log, report
-from device.bundle import Bundle, load_bundle
+from device import RESEARCH_NOTICE, __version__, files, installed, log, report, trust
+from device.bundle import Bundle
 from device.capture import Frame, Source
 from device.capture.folder import FolderSource
 from device.capture.pace import DEFAULT_FPS
 from device.capture.phantom import PhantomSource
 from device.capture.pump import Grabbed, Pump, Signal
 from device.capture.video import VideoSource
+from device.choice import choose
 from device.errors import UserError
 from device.judge import BadFrame, Snapshot, judge
 from device.latest import Latest
 from device.notify import Notifier
-from device.runtime import Model, open_bundle
-from device.shipped import default_bundle
+from device.runtime import Model
 from device.stages import Tally
 from device.telemetry import Health, Telemetry
 
@@ -40,7 +40,10 @@ SOURCES = ("phantom", "folder", "video")
 
 
 class Daemon:
-    """One run: the source's thread, the judging loop, its counts and its log."""
+    """One run: the source's thread, the judging loop, its counts and its log.
+
+    origin: how the model was chosen. notes: what must be said about that; each begins with its matter in capitals.
+    """
 
     def __init__(
         self,
@@ -50,8 +53,11 @@ class Daemon:
         notifier: Notifier,
         rows: log.RowFile | None = None,
         say: Callable[[str], None] = log.say,
+        origin: str = "option",
+        notes: tuple[str, ...] = (),
     ) -> None:
         self.bundle, self.model, self.source, self.notifier, self.rows = bundle, model, source, notifier, rows
+        self.origin, self.notes = origin, notes
         self.asked_to_stop: str | None = None  # why; set by a signal handler, hence a plain attribute
         self.latest: Snapshot | None = None
         self.tally = Tally()
@@ -186,22 +192,26 @@ class Daemon:
         detail = f" ({signal_now.detail})" if signal_now.detail else ""
         self.notifier.status(
             f"signal {signal_now.state}{detail}, {tally.judged} frames judged in the last second. "
-            f"{'SYNTHETIC. ' if self.synthetic else ''}{RESEARCH_NOTICE}"
+            f"Model {self.bundle.meta.name} ({self.origin}). {self._flags()}{RESEARCH_NOTICE}"
         )
+
+    def _flags(self) -> str:
+        flags = [note.partition(":")[0] for note in self.notes] + ["SYNTHETIC"] * bool(self.synthetic)
+        return "".join(f"{flag}. " for flag in flags)
 
     def _say_hello(self) -> None:
         meta = self.bundle.meta
         self._say(f"busi-kd {__version__}. {RESEARCH_NOTICE}")
         what = {"bundle": meta.name, "id": self.bundle.id, "variant": meta.variant, "synthetic": meta.synthetic}
-        what["signed_by"] = self.bundle.signed_by
+        what |= {"from": self.origin, "signed_by": self.bundle.signed_by}
         self._say(log.pairs(what | {"interpreter": self.model.backend, "threads": self.model.threads}))
         self._say(log.pairs({"source": self.source.description, "synthetic": self.source.synthetic}))
         if self.synthetic:
             both = (("the pictures", self.source.synthetic), ("the model's training data", meta.synthetic))
             named = " and ".join(name for name, synthetic in both if synthetic)
             self._say(f"SYNTHETIC: {named} show nobody; for demonstration only.")
-        for caution in meta.cautions:
-            self._say(caution)
+        for sentence in (*self.notes, *meta.cautions):
+            self._say(sentence)
 
     def summary(self, ended: str) -> dict:
         """The run as plain data; ended: why it is over, as `run` returned it."""
@@ -222,8 +232,9 @@ class Daemon:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `busi-kd device run`."""
     add = parser.add_argument
-    add("--bundle", type=Path, metavar="DIR", help="a model bundle (default: the one that ships with busi-kd)")
-    add("--trusted-keys", type=Path, metavar="DIR", help="refuse a bundle that none of these keys (*.pub) signed")
+    add("--bundle", type=Path, metavar="DIR", help="a model bundle (default: the installed one, else the shipped one)")
+    installed.add_folder_argument(parser)
+    trust.add_arguments(parser)
     add("--source", choices=SOURCES, default="phantom", help="where frames come from (default: phantom, the self-test)")
     add("--path", type=Path, metavar="P", help="the folder of pictures or the video file")
     add("--fps", type=float, metavar="N", help="frames per second (default: the video's own, else 30); 0: every frame")
@@ -240,15 +251,15 @@ def main(args: argparse.Namespace) -> int:
         raise UserError(f"--duration is {args.duration:g}: give a number of seconds above 0.")
     sys.stdout.reconfigure(errors="backslashreplace")  # a file name need not be UTF-8
     source = make_source(args)
-    bundle = load_bundle(args.bundle or default_bundle(), args.trusted_keys)
-    model = open_bundle(bundle, args.threads)
+    chosen = choose(args.bundle, args.models, trust.from_options(args), args.threads)
+    bundle = chosen.bundle
     cv2.setNumThreads(args.threads)
     for path in (args.verdicts, args.summary):
         if path is not None and not path.absolute().parent.is_dir():  # now, not after hours of running
             raise UserError(f"{path}: its folder does not exist; make it or give another file.")
     rows = open_rows(args.verdicts, bundle, source) if args.verdicts else None
     notifier = Notifier()
-    daemon = Daemon(bundle, model, source, notifier, rows)
+    daemon = Daemon(bundle, chosen.model, source, notifier, rows, origin=chosen.origin, notes=chosen.notes)
 
     def stop(number: int, _: object) -> None:
         daemon.asked_to_stop = signal.Signals(number).name

@@ -22,7 +22,8 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's names to disk. Raises OSError when that fails."""
     handle = os.open(folder, os.O_RDONLY)  # a rename is on disk only once its folder is
     try:
         os.fsync(handle)
@@ -44,7 +45,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     except BaseException:
         Path(aside).unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -80,13 +81,13 @@ def replace_folder(new: Path, target: Path) -> None:
         raise UserError(f"{target}: a file stands where a folder is to be written; move it or choose another name.")
     for path in (new, *sorted(new.rglob("*"))):
         if path.is_dir():
-            _sync_folder(path)
+            sync_folder(path)
         elif path.is_file():
             with open(path, "rb") as stream:
                 os.fsync(stream.fileno())
     target.parent.mkdir(parents=True, exist_ok=True)
     old = target.with_name(f".{target.name}.old")
-    if not (target.exists() and _swap(new, target)):
+    if not (target.exists() and swap(new, target)):
         if target.exists():  # else `old` may be all that a power cut has left: it goes only after `new` is in place
             _remove(old)
             os.replace(target, old)
@@ -96,14 +97,14 @@ def replace_folder(new: Path, target: Path) -> None:
             if old.exists() and not target.exists():
                 os.replace(old, target)
             raise
-    _sync_folder(target.parent)
+    sync_folder(target.parent)
     _remove(new)
     _remove(old)
 
 
-def _swap(first: Path, second: Path) -> bool:
+def swap(first: Path, second: Path) -> bool:
     """Exchange two names in one step: renameat2(2) of Linux. False where system, libc or file system cannot."""
-    import ctypes  # only here: the daemon replaces no folder
+    import ctypes  # only here: the daemon replaces nothing
 
     try:
         renameat2 = ctypes.CDLL(None, use_errno=True).renameat2

@@ -76,8 +76,8 @@ class Model:
             self.input, self.output = describe_tensor(inputs[0], "NHWC"), describe_tensor(outputs[0], "NC")
         except ValueError as error:
             raise UserError(f"{path}: {str(error).rstrip('.')}; this is another network.") from error
-        if self.input.dtype == "int8" and (self.input.scale, self.input.zero_point) != (1.0, -128):
-            raise UserError(f"{path}: an int8 input must have scale 1 and zero point -128 to take luma directly.")
+        if self.input.dtype == "int8" and self.input.scale != 1.0:
+            raise UserError(f"{path}: an int8 input must have scale 1 to take luma - 128 directly.")
         if self.input.dtype == "uint8" and (self.input.scale, self.input.zero_point) != (1.0, 0):
             raise UserError(f"{path}: a uint8 input must have scale 1 and zero point 0 to take luma directly.")
 
@@ -89,7 +89,8 @@ class Model:
         if self.input.dtype == "float32":
             batch = batch.astype(np.float32)
         elif self.input.dtype == "int8":
-            batch = (batch ^ 0x80).view(np.int8)  # luma - 128 without widening
+            # luma - 128 without widening. Its real value, that minus the zero point, is luma minus the network's mean.
+            batch = (batch ^ 0x80).view(np.int8)
         self._interpreter.set_tensor(self._in, batch)
         self._interpreter.invoke()
         raw = self._interpreter.get_tensor(self._out)[0]

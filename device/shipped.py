@@ -1,9 +1,9 @@
 """The models that ship with busi-kd: one bundle folder each below `device/models`, package data of `device`.
 
-The daemon, the benchmark and `busi-kd device show` take the default one when they are given none.
+The benchmark and `busi-kd device show` take the default one when they are given none, and so does the daemon where none
+is installed (device/installed.py).
 """
 
-import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,17 +52,3 @@ def _percent(bundle: "Bundle") -> str:
     if estimate.low is None or estimate.high is None:
         return f"{100 * estimate.value:.1f} % [interval unknown]"
     return f"{100 * estimate.value:.1f} % [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`busi-kd device models` takes no options."""
-
-
-def main(args: argparse.Namespace) -> int:
-    """Check each shipped bundle and print a line for it. Raises UserError when none ships or one is damaged."""
-    from device.bundle import load_bundle  # here: it imports OpenCV
-
-    default_bundle()  # says so when there is none
-    for folder in shipped():
-        print(describe(load_bundle(folder)))
-    return 0

@@ -1,18 +1,23 @@
 """Ed25519 signatures of model bundles (RFC 8032): who made this model, and has anybody changed it since.
 
 `bundle.sig` is the signature of bundle.json's bytes in base64; bundle.json holds the hash of every other file, so the
-whole bundle is covered. A device trusts the public keys (PEM files, *.pub) in its folder of trusted keys.
+whole bundle is covered. A device trusts public keys (PEM files, *.pub); device/trust.py says which.
 """
 
 import base64
 import binascii
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from device import files
 from device.errors import UserError
 
 SIGNATURE_FILE = "bundle.sig"
+
+
+class NotTrusted(UserError):
+    """No trusted key stands behind a bundle; whether it would load is another question."""
 
 
 def new_key(path: Path) -> Path:
@@ -57,37 +62,53 @@ def sign(signed: bytes, folder: Path, private_key: Path) -> None:
     files.write_bytes(folder / SIGNATURE_FILE, base64.b64encode(key.sign(signed)) + b"\n")
 
 
-def check(signed: bytes, folder: Path, trusted: Path) -> str:
+def check(signed: bytes, folder: Path, trusted: Sequence[Path]) -> str:
     """The name of the trusted key that signed `signed`, the bytes of the bundle's bundle.json.
 
-    Raises UserError: no trusted keys, no signature, or a signature by none of them (altered, or another maker).
+    trusted: folders of keys; one that is missing holds none. New keys belong into the last, which messages name.
+    Raises NotTrusted: no trusted keys or unreadable ones, no signature, or one by none of them (altered, or another
+    maker).
     """
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-    keys = sorted(trusted.glob("*.pub")) if trusted.is_dir() else []
+    where = " and ".join(map(str, trusted))
+    keys = [file for place in trusted for file in _keys_in(place)]
     if not keys:
-        raise UserError(f"{trusted}: no trusted keys (*.pub) there; copy the model maker's public key into it.")
+        raise NotTrusted(f"{where}: no trusted keys (*.pub) there; copy the model maker's public key into it.")
     path = folder / SIGNATURE_FILE
     if not path.is_file():
-        raise UserError(f"{folder}: this bundle is not signed; sign it on the host with busi-kd convert sign.")
+        raise NotTrusted(
+            f"{folder}: this bundle is not signed; sign it on the host (busi-kd convert sign {folder} --key KEY) and "
+            f"copy KEY.pub into {trusted[-1]}, or allow it with --allow-unsigned."
+        )
     try:
         signature = base64.b64decode(path.read_bytes().strip(), validate=True)
     except (OSError, binascii.Error) as error:
-        raise UserError(f"{path}: not a readable signature ({error}); copy the bundle again.") from error
+        raise NotTrusted(f"{path}: not a readable signature ({error}); copy the bundle again.") from error
     for file in keys:
         try:
             key = load_pem_public_key(file.read_bytes())
         except (OSError, ValueError, UnsupportedAlgorithm) as error:
-            raise UserError(f"{file}: not a readable public key ({error}); replace or remove it.") from error
+            raise NotTrusted(f"{file}: not a readable public key ({error}); replace or remove it.") from error
         if not isinstance(key, Ed25519PublicKey):
-            raise UserError(f"{file}: not an Ed25519 public key; replace or remove it.")
+            raise NotTrusted(f"{file}: not an Ed25519 public key; replace or remove it.")
         try:
             key.verify(signature, signed)
         except InvalidSignature:
             continue
         return file.name
-    raise UserError(
-        f"{folder}: signed by none of the keys in {trusted}, or altered since; do not use it, get the bundle again."
+    raise NotTrusted(
+        f"{folder}: signed by none of the keys in {where}, or altered since; get the bundle again, or, when its maker "
+        f"is new here, copy the maker's public key into {trusted[-1]}."
     )
+
+
+def _keys_in(folder: Path) -> list[Path]:
+    try:
+        return sorted(file for file in folder.iterdir() if file.suffix == ".pub")
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:  # glob() would hide this behind "no keys"
+        raise NotTrusted(f"{folder}: cannot be read ({error.strerror}); correct its permissions.") from error

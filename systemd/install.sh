@@ -9,8 +9,9 @@ usage() {
 usage: systemd/install.sh [options]                   install or update, then start
        systemd/install.sh --uninstall [--root DIR]    remove; configuration and recorded files stay
 
-  --bundle DIR    folder of a model bundle, which later updates keep (default: the one that was given before, else
-                  the one that ships with busi-kd, which updates replace by theirs)
+  --bundle DIR    install this model bundle, which later updates keep (default: the one that was installed before,
+                  else the one that ships with busi-kd, which updates replace by theirs)
+  --key FILE.pub  trust the model maker who holds the private half of this key
   --wheel FILE    install this wheel of busi-kd instead of building the checkout
   --no-venv       leave Python alone: the package and its programs come from elsewhere (for packagers)
   --no-start      install and enable, but do not start
@@ -30,10 +31,11 @@ need_value() {
 }
 
 checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-bundle='' wheel='' root='' venv=yes start=yes any_machine=no uninstall=no
+bundle='' key='' wheel='' root='' venv=yes start=yes any_machine=no uninstall=no
 while [ $# -gt 0 ]; do
     case $1 in
         --bundle) need_value "$1" $#; bundle=$2; shift ;;
+        --key) need_value "$1" $#; key=$2; shift ;;
         --wheel) need_value "$1" $#; wheel=$2; shift ;;
         --root) need_value "$1" $#; root=$2; shift ;;
         --no-venv) venv=no ;;
@@ -52,11 +54,11 @@ if [ -n "$root" ]; then
     [ "$root" != / ] || root=''
 fi
 prefix=$root/opt/busi-kd
-# The bundle lies here and not in /var/lib/busi-kd: that folder belongs to the service's own, passing user, and a
-# daemon must not be able to write the model it is trusted for.
 share=$prefix/share
+models=$root/var/lib/busi-kd/models
 unit=$root/etc/systemd/system/busi-kd.service
 config=$root/etc/busi-kd/daemon.env
+keys=$root/etc/busi-kd/trusted-keys
 
 [ -n "$root" ] || [ "$(id -u)" -eq 0 ] || die "this needs root; run it with sudo."
 
@@ -129,51 +131,21 @@ pip_failed() {
     die "pip could not install busi-kd (its reason stands above); nothing else was changed, run this again."
 }
 
-# The first bundle that ships with what is being installed; nothing when none does.
-find_shipped() {
-    if [ "$venv" = no ]; then
-        shipped_in_checkout
-    else
-        (cd / && "$prefix/bin/python" -c 'from device.shipped import default_bundle; print(default_bundle())')
-    fi
-}
-
-shipped_in_checkout() {
-    local file
-    for file in "$checkout"/device/models/*/bundle.json; do
-        [ ! -f "$file" ] || { dirname "$file"; return; }
-    done
-}
-
 # Before anything is changed: does the wheel or the checkout hold a model?
 ships_one() {
-    if [ "$venv" = yes ] && [ -n "$wheel" ]; then
+    if [ -n "$wheel" ]; then
         "$python" -m zipfile -l "$wheel" | grep '^device/models/[^/]*/bundle\.json' >/dev/null
     else
-        [ -n "$(shipped_in_checkout)" ]
+        compgen -G "$checkout/device/models/*/bundle.json" >/dev/null
     fi
 }
 
-# The bundle as a whole or not at all: it is checked beside its place and then moved there. The mark in it tells the
-# next update that the model came with busi-kd and is to be replaced by that update's.
+# busi-kd itself checks the bundle and switches to it as a whole or not at all.
 install_bundle() {
-    local from=$1 new=$share/.bundle.new old=$share/.bundle.old
-    rm -rf "$new" "$old"
-    install -d -m 755 "$share" "$new"
-    local file
-    for file in "$from"/*; do
-        [ ! -f "$file" ] || install -m 644 "$file" "$new/"
-    done
-    [ "$ships" = no ] || : >"$new/.shipped"
-    if [ "$venv" = yes ]; then
-        (cd / && "$prefix/bin/busi-kd" device show "$new" >/dev/null) || {
-            rm -rf "$new"
-            die "the bundle $from was refused; what was installed before stays."
-        }
-    fi
-    [ ! -e "$share/bundle" ] || mv "$share/bundle" "$old"
-    mv "$new" "$share/bundle"
-    rm -rf "$old"
+    local trusted=()
+    [ -z "$root" ] || trusted=(--trusted-keys "$keys") # else those of this machine would be asked
+    (cd / && "$prefix/bin/busi-kd" device models install "$bundle" --into "$models" "${trusted[@]}") ||
+        die "the bundle $bundle was refused; the model that was installed before stays."
 }
 
 if [ "$uninstall" = yes ]; then
@@ -188,28 +160,31 @@ if [ "$venv" = yes ]; then
     [ -f "$constraints" ] || die "$constraints is missing; run this from a whole checkout."
     [ -z "$wheel" ] || [ -f "$wheel" ] || die "--wheel $wheel: no such file."
 fi
-ships=no
+[ -z "$key" ] || [[ -f "$key" && "$key" = *.pub ]] || die "--key $key: no such file, or its name does not end in .pub."
 if [ -n "$bundle" ]; then
+    [ "$venv" = yes ] || die "--bundle cannot go with --no-venv, for nothing could check it; run: busi-kd device models install DIR"
     check_bundle "$bundle"
-elif [ ! -f "$share/bundle/bundle.json" ] || [ -e "$share/bundle/.shipped" ]; then
+    bundle=$(cd "$bundle" && pwd)
+elif [ "$venv" = yes ] && [ ! -L "$models/current" ]; then
     ships_one || die "no model ships with this copy of busi-kd; give one with --bundle DIR."
-    ships=yes
 fi
 
-install -d -m 755 "$prefix" "$share/doc" "${unit%/*}" "${config%/*}"
+install -d -m 755 "$prefix" "$share/doc" "${unit%/*}" "${config%/*}" "$keys"
 [ "$venv" = no ] || install_package "$python"
-if [ "$ships" = yes ]; then
-    bundle=$(find_shipped) || die "the installed busi-kd does not say where its model is; give one with --bundle DIR."
-fi
+[ -z "$key" ] || install -m 644 "$key" "$keys/"
 if [ -n "$bundle" ]; then
-    install_bundle "$bundle"
-    [ "$ships" = no ] || echo "model: ${bundle##*/}, which ships with busi-kd"
+    install_bundle
+elif [ -L "$models/current" ]; then
+    echo "kept: $models/current"
 else
-    echo "kept: $share/bundle"
+    echo "model: the one that ships with busi-kd"
 fi
 install -m 644 "$checkout/systemd/README.md" "$share/doc/README.md"
 if [ -e "$config" ]; then
     echo "kept: $config"
+    # Versions before signed models copied the bundle to there.
+    ! grep -q '^BUSI_KD_ARGS=.*/share/bundle' "$config" ||
+        echo "note: $config still names $share/bundle, which is not updated any more; remove that --bundle from it."
 else
     install -m 644 "$checkout/systemd/daemon.env" "$config"
 fi

@@ -13,11 +13,32 @@ SHARED = ROOT.parent / "shared" / "data"
 
 
 @pytest.fixture(scope="session")
-def bundle_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a tiny real bundle per variant; tests must not change it."""
+def maker_key(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The private key with which the tests' bundles are signed."""
+    from device.signing import new_key
+
+    key = tmp_path_factory.mktemp("keys") / "maker"
+    new_key(key)
+    return key
+
+
+@pytest.fixture(scope="session")
+def trusted_keys(maker_key: Path) -> Path:
+    """A folder of trusted keys: the public one that belongs to `maker_key`."""
+    return maker_key.parent
+
+
+@pytest.fixture(scope="session")
+def bundle_dir(tmp_path_factory: pytest.TempPathFactory, maker_key: Path) -> Path:
+    """A folder with a tiny real bundle per variant, signed with `maker_key`; tests must not change it."""
     from tiny_bundle import write_tiny_bundles
 
-    return write_tiny_bundles(tmp_path_factory.mktemp("bundles"))
+    from device.bundle import VARIANTS, sign_bundle
+
+    folder = write_tiny_bundles(tmp_path_factory.mktemp("bundles"))
+    for variant in VARIANTS:
+        sign_bundle(folder / variant, maker_key)
+    return folder
 
 
 @pytest.fixture(scope="session")

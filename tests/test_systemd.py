@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from device import daemon
+from device import daemon, installed, trust
 from device.capture import pump
 
 ROOT = Path(__file__).parents[1]
@@ -55,9 +55,9 @@ def contents(folder: Path) -> dict[str, bytes]:
 # --- the unit
 
 
-def test_systemd_finds_nothing_to_complain_about(bundle_dir: Path, tmp_path: Path) -> None:
+def test_systemd_finds_nothing_to_complain_about(tmp_path: Path) -> None:
     root = tmp_path / "root"
-    assert staged(root, "--bundle", bundle_dir / "int8-full").returncode == 0
+    assert staged(root).returncode == 0
     shutil.copytree("/usr/lib/systemd/system", root / "usr/lib/systemd/system", symlinks=True)
     (root / "lib").symlink_to("usr/lib")
     program = root / "opt/busi-kd/bin/busi-kd"
@@ -103,15 +103,24 @@ def test_the_options_it_ships_with_are_options_of_the_daemon(name: str) -> None:
     parser = argparse.ArgumentParser()
     daemon.add_arguments(parser)
     args = parser.parse_args(shlex.split(value))
-    assert args.bundle == Path("/opt/busi-kd/share/bundle")
+    assert args.bundle is None  # the installed model, else the one that ships
+    assert not args.allow_unsigned
     assert args.source == "phantom"
+
+
+def test_the_service_cannot_write_its_models_nor_the_keys() -> None:
+    service = settings("Service")
+    assert service["ReadOnlyPaths"] == "-%S/busi-kd/models"
+    assert installed.FOLDER == Path("/var/lib/busi-kd/models")
+    assert service["ProtectSystem"] == "strict"  # /etc/busi-kd among the rest
+    assert trust.MACHINE_KEYS.parent == Path("/etc") / service["ConfigurationDirectory"]
 
 
 # --- the installer
 
 
-def checkout_of(folder: Path, model: Path | None) -> Path:
-    """A checkout's copy that ships `model`, or none; returns its install.sh."""
+def checkout_of(folder: Path, model: Path | None, keys: Path | None = None) -> Path:
+    """A checkout's copy that ships `model`, or none, and trusts `keys`; returns its install.sh."""
     folder.mkdir()
     for name in ("pyproject.toml", "README.md", "constraints.txt"):
         shutil.copy(ROOT / name, folder)
@@ -119,84 +128,56 @@ def checkout_of(folder: Path, model: Path | None) -> Path:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "models"))
     if model is not None:
         shutil.copytree(model, folder / "device/models/stand-in")
+    if keys is not None:
+        shutil.copy(keys / "maker.pub", folder / "device/keys")
     return folder / "systemd/install.sh"
 
 
-def test_without_a_bundle_the_shipped_one_is_installed_and_updated_but_an_own_one_is_kept(
-    bundle_dir: Path, tmp_path: Path
+def test_a_second_installation_keeps_the_configuration_and_replaces_the_rest(
+    trusted_keys: Path, tmp_path: Path
 ) -> None:
-    root, bundle = tmp_path / "root", tmp_path / "root/opt/busi-kd/share/bundle"
-    older = checkout_of(tmp_path / "older", bundle_dir / "float32")
-    newer = checkout_of(tmp_path / "newer", bundle_dir / "int8-full")
-    none = checkout_of(tmp_path / "none", None)
-    root.mkdir()
-
-    def installed(script: Path, *options: object) -> subprocess.CompletedProcess[str]:
-        command = [script, "--root", root, "--no-venv", *map(str, options)]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
-
-    done = installed(none)
-    assert (done.returncode, list(root.iterdir())) == (1, [])
-    assert done.stderr == "install.sh: no model ships with this copy of busi-kd; give one with --bundle DIR.\n"
-    for script, name in ((older, "float32"), (newer, "int8-full")):  # an update brings its own
-        done = installed(script)
-        assert done.returncode == 0, done.stderr
-        assert "model: stand-in, which ships with busi-kd" in done.stdout
-        assert contents(bundle) == contents(bundle_dir / name) | {".shipped": b""}
-        assert bundle.stat().st_mode & 0o777 == 0o755
-    assert installed(none).returncode == 1
-    assert contents(bundle) == contents(bundle_dir / "int8-full") | {".shipped": b""}
-
-    assert installed(newer, "--bundle", bundle_dir / "float16").returncode == 0
-    for script in (older, none):
-        done = installed(script)
-        assert done.returncode == 0, done.stderr
-        assert f"kept: {bundle}" in done.stdout
-        assert contents(bundle) == contents(bundle_dir / "float16")
-    shutil.rmtree(bundle)  # the way back
-    assert installed(newer).returncode == 0
-    assert contents(bundle) == contents(bundle_dir / "int8-full") | {".shipped": b""}
-
-
-def test_a_second_installation_keeps_the_configuration_and_replaces_the_rest(bundle_dir: Path, tmp_path: Path) -> None:
-    root = tmp_path / "root"
-    assert staged(root, "--bundle", bundle_dir / "float32").returncode == 0
+    root, key = tmp_path / "root", trusted_keys / "maker.pub"
+    done = staged(root)
+    assert done.returncode == 0
+    assert "model: the one that ships with busi-kd" in done.stdout
     first = contents(root)
-    bundle = {f"opt/busi-kd/share/bundle/{name}": data for name, data in contents(bundle_dir / "float32").items()}
-    assert bundle.items() <= first.items()
     assert first[INSTALLED_UNIT] == UNIT.read_bytes()
     assert first["etc/busi-kd/daemon.env"] == (ROOT / "systemd/daemon.env").read_bytes()
-    assert (root / "opt/busi-kd/share/bundle").stat().st_mode & 0o777 == 0o755  # a passing user must read it
+    assert list((root / "etc/busi-kd/trusted-keys").iterdir()) == []
 
-    assert staged(root).returncode == 0  # without --bundle: the one that is there stays
-    assert contents(root) == first
-
-    (root / "etc/busi-kd/daemon.env").write_text("own")
+    (root / "etc/busi-kd/daemon.env").write_text('BUSI_KD_ARGS="--bundle /opt/busi-kd/share/bundle"')
     (root / INSTALLED_UNIT).write_text("old")
-    assert staged(root, "--bundle", bundle_dir / "int8-full").returncode == 0
+    done = staged(root, "--key", key)
+    assert done.returncode == 0
+    assert "note: " in done.stdout  # what an earlier version wrote there does not work any more
     second = contents(root)
-    assert second["etc/busi-kd/daemon.env"] == b"own"
+    assert second["etc/busi-kd/daemon.env"] == b'BUSI_KD_ARGS="--bundle /opt/busi-kd/share/bundle"'
+    assert second["etc/busi-kd/trusted-keys/maker.pub"] == key.read_bytes()
     assert second[INSTALLED_UNIT] == UNIT.read_bytes()
-    assert second["opt/busi-kd/share/bundle/model.tflite"] == (bundle_dir / "int8-full/model.tflite").read_bytes()
-    assert set(second) == set(first)  # nothing half-done is left lying about
+    assert set(second) - set(first) == {"etc/busi-kd/trusted-keys/maker.pub"}  # nothing half-done is left lying about
+    assert staged(root).returncode == 0
+    assert contents(root) == second
 
 
-def test_removing_leaves_what_belongs_to_the_user(bundle_dir: Path, tmp_path: Path) -> None:
+def test_removing_leaves_what_belongs_to_the_user(trusted_keys: Path, tmp_path: Path) -> None:
     root = tmp_path / "root"
-    assert staged(root, "--bundle", bundle_dir / "float32").returncode == 0
-    record = root / "var/lib/busi-kd/verdicts.csv"
-    record.parent.mkdir(parents=True)
-    record.write_text("rows")
+    assert staged(root, "--key", trusted_keys / "maker.pub").returncode == 0
+    kept = {"etc/busi-kd/daemon.env", "etc/busi-kd/trusted-keys/maker.pub"}
+    for name in ("verdicts.csv", "models/bundle-0/bundle.json"):
+        record = root / "var/lib/busi-kd" / name
+        record.parent.mkdir(parents=True, exist_ok=True)
+        record.write_text("rows")
+        kept.add(f"var/lib/busi-kd/{name}")
     for _ in range(2):  # the second time there is nothing left to remove
         done = install("--root", root, "--uninstall")
         assert done.returncode == 0, done.stderr
-        assert set(contents(root)) == {"etc/busi-kd/daemon.env", "var/lib/busi-kd/verdicts.csv"}
+        assert set(contents(root)) == kept
 
 
-def test_the_package_is_installed_and_checks_the_bundle(bundle_dir: Path, tmp_path: Path) -> None:
+def test_the_package_is_installed_and_checks_the_bundle(bundle_dir: Path, trusted_keys: Path, tmp_path: Path) -> None:
     """A real environment, a real wheel; what the package needs is lent by the environment of this test."""
     source, lent, root = tmp_path / "source", tmp_path / "lent", tmp_path / "root"
-    checkout_of(source, bundle_dir / "int8-full")
+    checkout_of(source, bundle_dir / "int8-full", trusted_keys)
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
     subprocess.run([*build, "--wheel-dir", tmp_path, source], check=True)
     (wheel,) = tmp_path.glob("busi_kd-*.whl")
@@ -218,45 +199,51 @@ def test_the_package_is_installed_and_checks_the_bundle(bundle_dir: Path, tmp_pa
     assert (done.returncode, list(root.iterdir())) == (1, [])
     assert done.stderr.startswith("install.sh: no model ships")
 
+    environment = {"env": {**os.environ, **alone}, "cwd": "/", "capture_output": True, "text": True, "check": False}
+    done = install(*options, **alone)
+    assert done.returncode == 0, done.stderr
+    assert "model: the one that ships with busi-kd" in done.stdout
+    program, models = root / "opt/busi-kd/bin/busi-kd", root / "var/lib/busi-kd/models"
+    assert not models.exists()
+    done = subprocess.run([program, "device", "models"], **environment)
+    assert (done.returncode, done.stdout.startswith("tiny: int8-full, ")) == (0, True), done.stderr
+
+    float32, key = bundle_dir / "float32", ("--key", trusted_keys / "maker.pub")
+    done = install(*options, "--bundle", float32, **alone)  # its key is not in this root's folder
+    assert done.returncode == 1
+    assert "no trusted keys" in done.stderr
+    assert "was refused" in done.stderr.splitlines()[-1]
+    assert not models.exists()
+    done = install(*options, "--bundle", float32, *key, **alone)
+    assert done.returncode == 0, done.stderr
+    assert "installed: tiny: float32" in done.stdout
+    before = contents(models / "current")
+    assert before == contents(float32)
+    assert (models / "current").stat().st_mode & 0o777 == 0o755  # a passing user must read it
+
     broken = tmp_path / "broken"
-    shutil.copytree(bundle_dir / "float32", broken)
+    shutil.copytree(bundle_dir / "int8-full", broken)
     (broken / "model.tflite").write_bytes(b"altered")
     done = install(*options, "--bundle", broken, **alone)
     assert done.returncode == 1
     assert "wrong hash" in done.stderr
-    assert "was refused" in done.stderr.splitlines()[-1]
-    assert not (root / INSTALLED_UNIT).exists()
+    assert contents(models / "current") == before
 
-    done = install(*options, "--bundle", bundle_dir / "float32", **alone)
-    assert done.returncode == 0, done.stderr
-    program = root / "opt/busi-kd/bin/busi-kd"
-    bundle = root / "opt/busi-kd/share/bundle"
     pictures = tmp_path / "pictures"
     pictures.mkdir()
     cv2.imwrite(str(pictures / "dark.png"), np.full((48, 64), 40, np.uint8))
-    done = subprocess.run(
-        [program, "device", "run", "--bundle", bundle, "--source", "folder", "--path", pictures, "--fps", "0"],
-        **{"env": {**os.environ, **alone}, "cwd": "/", "capture_output": True, "text": True, "check": False},
-    )
+    run = ["device", "run", "--models", models, "--source", "folder", "--path", pictures, "--fps", "0"]
+    done = subprocess.run([program, *run], **environment)
     assert done.returncode == 0, done.stderr
+    assert "variant=float32 synthetic=yes from=installed signed_by=maker.pub" in done.stdout
     assert "normal=1" in done.stdout
-
-    shutil.rmtree(bundle)
-    done = install(*options, **alone)
-    assert done.returncode == 0, done.stderr
-    assert "model: stand-in, which ships with busi-kd" in done.stdout  # out of the wheel
-    assert contents(bundle) == contents(bundle_dir / "int8-full") | {".shipped": b""}
-    done = subprocess.run(
-        [program, "device", "models"], env={**os.environ, **alone}, cwd="/", capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stdout.startswith("tiny: int8-full, ")) == (0, True), done.stderr
 
     program.unlink()
     (root / "opt/busi-kd/bin/python").unlink()  # as a Debian upgrade leaves it
     (root / "opt/busi-kd/bin/python").symlink_to("/usr/bin/python3.0")
     assert install(*options, **alone).returncode == 0
     assert program.exists()
-    assert (bundle / "model.tflite").exists()
+    assert contents(models / "current") == before  # an update keeps it
 
 
 def fake(folder: Path, name: str, body: str) -> str:
@@ -283,7 +270,9 @@ def test_each_failure_is_one_sentence_and_changes_nothing(bundle_dir: Path, tmp_
         (("--bundel", bundle), None, "unknown option '--bundel'"),
         (("--bundle",), None, "--bundle needs a value"),
         (("--root", tmp_path / "absent", "--bundle", bundle), None, "absent: no such folder"),
-        ((*at_root, "--no-venv", "--bundle", tmp_path), None, "is no model bundle"),
+        ((*at_root, "--no-venv", "--bundle", bundle), None, "nothing could check it"),
+        ((*at_root, "--any-machine", "--bundle", tmp_path), None, "is no model bundle"),
+        ((*at_root, "--no-venv", "--key", tmp_path / "absent.pub"), None, "no such file"),
         ((*at_root, "--any-machine", "--wheel", "/absent.whl", "--bundle", bundle), None, "no such file"),
         ((*at_root, "--bundle", bundle), old, "Python 3.9.2 is too old"),
         ((*at_root, "--bundle", bundle), no_venv, "apt install python3-venv"),

@@ -27,6 +27,7 @@ from train.data.busi import CLASSES
 from train.data.torch_data import LumaSet
 from train.evaluation.metrics import accuracy, balanced_accuracy, nll
 from train.recipe import Fit
+from train.rounding import feel_rounding
 
 T = TypeVar("T")
 Batch = dict[str, Tensor]  # what LumaSet's items hold, for a batch
@@ -37,11 +38,13 @@ class Fitting(L.LightningModule):
     """A network, its criterion and its schedule. Validation logs the plain cross-entropy as `val_loss`.
 
     A criterion that is a module is trained along: its weights (adapters, heads) stand in the checkpoints as
-    `criterion.*` and go no further. With fit.ema, `average.module.*` is the network's running average.
+    `criterion.*` and go no further. With fit.ema, `average.module.*` is the network's running average. int8_epochs: so
+    many of the last epochs feel the rounding of int8.
     """
 
-    def __init__(self, network: nn.Module, criterion: Criterion, fit: Fit, seed: int) -> None:
+    def __init__(self, network: nn.Module, criterion: Criterion, fit: Fit, seed: int, int8_epochs: int = 0) -> None:
         super().__init__()
+        self.rounds_from, self.rounds = fit.epochs - int8_epochs, False
         self.network, self.criterion, self.fit_recipe, self.seed = network, criterion, fit, seed
         # decay_t = min(ema, 1 - t^-0.75): else the first weights would stay in the average for 1 / (1 - ema) steps.
         self.average = ModelEmaV3(network, fit.ema, use_warmup=True, warmup_power=0.75).train() if fit.ema else None
@@ -66,6 +69,9 @@ class Fitting(L.LightningModule):
     # Augmentation and dropout depend on the epoch alone, so a resumed run equals one that was never killed.
     def on_train_epoch_start(self) -> None:
         self.trainer.train_dataloader.dataset.epoch = self.current_epoch
+        if self.current_epoch >= self.rounds_from and not self.rounds:
+            feel_rounding(self.network)
+            self.rounds = True
 
     def training_step(self, batch: Batch, number: int) -> Tensor:
         if number == 0:  # not earlier: a loader draws a number when it starts, which a resumed run does at another time
@@ -179,13 +185,21 @@ def told(value: T) -> T:
 
 
 def run(
-    network: nn.Module, criterion: Criterion, fit: Fit, seed: int, train: LumaSet, val: LumaSet, folder: Path
+    network: nn.Module,
+    criterion: Criterion,
+    fit: Fit,
+    seed: int,
+    train: LumaSet,
+    val: LumaSet,
+    folder: Path,
+    int8_epochs: int = 0,
 ) -> dict[str, float]:
     """Fit `network` in place and leave it in eval mode with the selected epoch's weights.
 
     Checkpoints (`last`, `best` by val_loss) and log/metrics.csv lie under `folder`; when `last.ckpt` is there already
-    the run goes on from it. Returns the selected epoch, the validation figures of its weights, and `seconds` in all.
-    Raises UserError when the loss becomes infinite, KeyboardInterrupt on SIGINT and SIGTERM.
+    the run goes on from it. int8_epochs: see Fitting. Returns the selected epoch, the validation figures of its
+    weights, and `seconds` in all. Raises UserError when the loss becomes infinite, KeyboardInterrupt on SIGINT and
+    SIGTERM.
 
     Under torchrun all its processes train together (DistributedDataParallel), each on its share of every batch; the
     first alone writes. Gradients are averaged; BatchNorm normalises each share by itself, and the first one's running
@@ -223,7 +237,7 @@ def run(
     loader = DataLoader(train, pictures, sampler=sampler, drop_last=True)  # a batch of one breaks BatchNorm
     if fit.channels_last:
         network.to(memory_format=torch.channels_last)
-    module = Fitting(network, criterion, fit, seed)
+    module = Fitting(network, criterion, fit, seed, int8_epochs)
     last = checkpoints / LAST
     try:
         with warnings.catch_warnings():

@@ -137,6 +137,7 @@ def _train(
         shown,
         LumaSet(val_lumas, targets_of(split.val)),
         out,
+        recipe.student.int8_epochs if kind == "student" else 0,
     )
     if not first:  # the first process writes what all have trained
         return runs.Run(out, fit.told(None), network)

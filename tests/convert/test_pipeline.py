@@ -3,9 +3,11 @@
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
+from convert import calibration, tflite
 from device import main as command
 from device import schema
 from device.bundle import VARIANTS, Abstain, OperatingPoint, load_bundle
@@ -28,7 +30,10 @@ student = {{ network = {{ name = "mobilenetv3_small_050", weights = "random", me
 fit = {{ epochs = 3, batch = 8, lr = 2e-3 }} }}
 convert = {{ calibration_pictures = 20, {gates} }}
 """
-OPEN = "int8_agreement = 0.01, float_agreement = 0.9, float32_logit_difference = 0.01"
+OPEN = (
+    "int8_agreement = 0.01, float_agreement = 0.9, float32_logit_difference = 0.01, accuracy_loss = 1.0, "
+    "auc_loss = 1.0, flip_margin = 1.0, calibration_agreement = 0.01"
+)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +69,7 @@ def test_each_variant_is_a_loadable_bundle_that_says_what_it_is(bundles: Path, s
         assert {"accuracy", "balanced_accuracy", "auc_benign_malignant", "malignant_missed"} <= set(meta.metrics)
         assert meta.training.recipe["convert"]["calibration_pictures"] == 20
     int8 = load_bundle(bundles / "int8-full").meta
-    assert (int8.input.scale, int8.input.zero_point) == (1.0, -128)
+    assert (int8.input.scale, int8.input.zero_point) == (1.0, 0), "the mean 127.5 is luma 128"
     sizes = {variant: (bundles / variant / "model.tflite").stat().st_size for variant in VARIANTS}
     assert sizes["int8-full"] < sizes["float16"] < sizes["float32"]
 
@@ -116,7 +121,7 @@ def test_calibration_pictures_come_from_the_training_part_alone(bundles: Path, p
 
 def test_float_file_answers_as_pytorch_on_every_held_out_picture(bundles: Path) -> None:
     rows = {row["variant"]: row for row in json.loads((bundles / "report.json").read_text())["variants"]}
-    assert list(rows) == ["onnx", *VARIANTS]
+    assert list(rows) == ["onnx", "onnx-int8", *VARIANTS]
     for name in ("onnx", "float32"):
         assert rows[name]["parity"]["agreement"] == 1.0
         assert rows[name]["parity"]["max_difference"] < 1e-3
@@ -124,6 +129,56 @@ def test_float_file_answers_as_pytorch_on_every_held_out_picture(bundles: Path) 
     page = (bundles / "report.md").read_text()
     assert "never a diagnosis" in page
     assert "| int8-full |" in page
+
+
+def test_the_report_tells_calibration_noise_and_flips(bundles: Path) -> None:
+    report = json.loads((bundles / "report.json").read_text())
+    page = (bundles / "report.md").read_text()
+    again, held_out = report["calibration"]["again"], sum(report["pictures"].values())
+    assert again["pictures"] == held_out
+    assert 0 < again["agreement"] <= 1
+    assert f"the same answer to {100 * again['agreement']:.1f} % of {held_out} held-out pictures" in page
+
+    layers = report["layers"]
+    assert [layer["number"] for layer in layers] == sorted({layer["number"] for layer in layers})
+    assert {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "MUL", "MEAN"} <= {layer["kind"] for layer in layers}
+    section = page.split("## Noise of int8-full, layer by layer")[1]
+    worst = min((layer for layer in layers if layer["decibel"] is not None), key=lambda layer: layer["decibel"])
+    first = next(line for line in section.splitlines() if line.startswith("| ") and "dB" not in line)
+    assert first.startswith(f"| {worst['number']} | {worst['kind']} | ")
+    assert f"| {worst['decibel']:.1f} |" in first
+    assert cv2.imread(str(bundles / "noise.png")) is not None
+
+    rows = {row["variant"]: row for row in report["variants"]}
+    flips = [(name, flip) for name, row in rows.items() for flip in (*row["parity"]["flips"], *row["hard"]["flips"])]
+    told = [f"| {n} | {f['picture']} | {f['was']} | {f['became']} | {f['margin']:.2f} |" for n, f in flips]
+    table = page.split("## Pictures whose top class changed")[1] if flips else ""
+    assert [line for line in table.split("\n## ")[0].splitlines() if line.startswith("| ")][1:] == told
+    changed = any(row["parity"]["flips"] for row in rows.values())
+    assert [cv2.imread(str(sheet)) is not None for sheet in bundles.glob("flips*")] == [True] * changed
+
+
+def test_a_bundle_says_how_often_it_comes_to_the_same_verdict(bundles: Path, student: Path, phantoms: Path) -> None:
+    rows = {row["variant"]: row for row in json.loads((bundles / "report.json").read_text())["variants"]}
+    assert rows["onnx"]["verdict_agreement"] is rows["onnx-int8"]["verdict_agreement"] is None
+    for variant in VARIANTS:
+        parity = load_bundle(bundles / variant).meta.parity
+        assert parity["verdict_agreement"] == rows[variant]["verdict_agreement"]
+        assert parity["top1_agreement"] == rows[variant]["parity"]["agreement"]
+        assert parity["hard_top1_agreement"] == rows[variant]["hard"]["agreement"]
+        assert parity["hard_frames"] == rows[variant]["hard"]["pictures"] == 18
+        assert parity["accuracy_difference"] == rows[variant]["differences"]["accuracy"]["value"]
+    assert load_bundle(bundles / "float32").meta.parity["verdict_agreement"] == 1.0
+
+
+def test_int8_alone_needs_no_float_file(student: Path, phantoms: Path, tmp_path: Path) -> None:
+    out = tmp_path / "bundles"
+    call = ["convert", str(student), "--data", str(phantoms), "--variants", "int8-full", "--out", str(out)]
+    assert command.main(call) == 0
+    assert (out / "student-int8.onnx").is_file()
+    assert not (out / "student.onnx").exists()
+    rows = json.loads((out / "report.json").read_text())["variants"]
+    assert [row["variant"] for row in rows] == ["onnx-int8", "int8-full"]
 
 
 def test_evaluate_reads_bundles_through_the_device(bundles: Path, phantoms: Path, tmp_path: Path, capsys) -> None:
@@ -206,18 +261,31 @@ def test_only_an_earlier_conversion_is_replaced(student: Path, phantoms: Path, t
 
 
 def test_calibration_needs_pictures(phantoms: Path) -> None:
-    from convert.calibration import draw
-
     with pytest.raises(UserError, match="at least 20"):
-        draw(read_dataset(phantoms).pictures[:19], Preprocess(height=64, width=64), 100, 0)
+        calibration.draw(read_dataset(phantoms).pictures[:19], Preprocess(height=64, width=64), 100, 0)
+
+
+def test_two_draws_share_no_picture(phantoms: Path) -> None:
+    pictures, preprocess = read_dataset(phantoms).pictures, Preprocess(height=64, width=64)
+    first, second = calibration.draw(pictures, preprocess, 30, 0)
+    assert second is not None
+    assert not set(first.manifest["names"]) & set(second.manifest["names"])
+    for drawn in (first, second):
+        assert drawn.lumas.shape == (30, 64, 64)
+        assert drawn.manifest["pictures"] == 30
+        assert [sum(name.startswith(label) for name in drawn.manifest["names"]) for label in CLASSES] == [10, 10, 10]
+        assert (drawn.lumas[0].min(), drawn.lumas[0].max()) == (0, 255)
+    again, _ = calibration.draw(pictures, preprocess, 30, 0)
+    assert again.manifest == first.manifest
+    assert calibration.draw(pictures, preprocess, 60, 0)[1] is None, "12 are left, under 20"
 
 
 def test_a_converter_that_fails_says_so_and_keeps_its_log(tmp_path: Path) -> None:
-    from convert.tflite import write_variants
-
     broken = tmp_path / "student.onnx"
     broken.write_bytes(b"no model")
     np.save(tmp_path / "calibration.npy", np.zeros((1, 64, 64), np.uint8))
-    with pytest.raises(UserError, match="conversion failed"):
-        write_variants(broken, tmp_path / "calibration.npy", tmp_path / "out", ["float32"], tmp_path / "convert.log")
+    job = tflite.Job(str(broken), str(broken), 0, (str(tmp_path / "calibration.npy"),))
+    for variant in ("float32", "int8-full"):
+        with pytest.raises(UserError, match="conversion failed"):
+            tflite.write_variants(job, tmp_path / "out", [variant], tmp_path / "convert.log")
     assert (tmp_path / "convert.log").stat().st_size > 0

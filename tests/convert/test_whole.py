@@ -11,13 +11,22 @@ import pytest
 from convert import demo, summary, whole
 from device import RESEARCH_NOTICE, shipped
 from device import main as command
+from device.bundle import load_bundle, sign_bundle
 from device.errors import UserError
 from device.phantom_clip import PhantomClip
 
 TINY = """
 name = "tiny"
 preprocess = { height = 64, width = 64 }
-convert = { calibration_pictures = 20, int8_agreement = 0.01, float_agreement = 0.5 }
+
+[convert]  # gates that a student of one epoch passes
+calibration_pictures = 20
+int8_agreement = 0.01
+float_agreement = 0.5
+accuracy_loss = 1.0
+auc_loss = 1.0
+flip_margin = 1.0
+calibration_agreement = 0.01
 
 [teacher]
 hidden = [16]
@@ -31,19 +40,25 @@ fit = { epochs = 1, batch = 8 }
 
 
 @pytest.fixture
-def model_that_ships(bundle_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def model_that_ships(bundle_dir: Path, maker_key: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A stand-in for the model that ships with busi-kd, said to be trained on patients' pictures."""
     folder = tmp_path / "models" / "stand-in"
     shutil.copytree(bundle_dir / "int8-full", folder)
     meta = json.loads((folder / "bundle.json").read_text())
     (folder / "bundle.json").write_text(json.dumps(meta | {"name": "stand-in", "synthetic": False}))
+    sign_bundle(folder, maker_key)
     monkeypatch.setattr(shipped, "FOLDER", folder.parent)
     return folder
 
 
+def shipped_steps(out: Path, seconds: float, keys: Path) -> list[whole.Step]:
+    """The demonstration's, with the key of the stand-in trusted instead of those that ship."""
+    return [(what, [*command, "--trusted-keys", str(keys)]) for what, command in demo.shipped_steps(out, seconds)]
+
+
 @pytest.mark.slow
 def test_the_whole_path_from_a_data_folder_to_one_page(
-    phantoms: Path, model_that_ships: Path, tmp_path: Path, capsys
+    phantoms: Path, model_that_ships: Path, trusted_keys: Path, tmp_path: Path, capsys
 ) -> None:
     recipe, out = tmp_path / "tiny.toml", tmp_path / "out"
     recipe.write_text(TINY)
@@ -67,8 +82,15 @@ def test_the_whole_path_from_a_data_folder_to_one_page(
     assert cv2.imread(str(out / "summary.png")) is not None
     assert not list((out / "test").rglob("*_mask*"))
 
+    (log,) = (out / "logs").glob("*-run-the-daemon.log")
+    assert "signed_by=maker.pub" in log.read_text()
+    for made in (out / "bundles").glob("*/bundle.json"):
+        assert load_bundle(made.parent, [out / "keys"]).signed_by == "maker.pub"
+
     assert facts["shipped"] is None
-    assert whole.run_steps(out, demo.shipped_steps(out, 0.4)) == 0  # writes the page anew, with one more section
+    assert (
+        whole.run_steps(out, shipped_steps(out, 0.4, trusted_keys)) == 0
+    )  # writes the page anew, with one more section
     facts, longer = json.loads((out / "summary.json").read_text()), (out / "summary.md").read_text()
     before, section = longer.split("\n## The model that ships with busi-kd\n")
     assert before.splitlines()[:-1] == page.splitlines()[:-1]  # but for the time it took
@@ -168,10 +190,10 @@ def test_a_demonstration_ends_with_the_model_that_ships(
 
 
 def test_a_shipped_model_that_is_damaged_fails_the_demonstration(
-    model_that_ships: Path, tmp_path: Path, capsys
+    model_that_ships: Path, trusted_keys: Path, tmp_path: Path, capsys
 ) -> None:
     (model_that_ships / "model.tflite").write_bytes(b"altered")
-    assert whole.run_steps(tmp_path / "out", demo.shipped_steps(tmp_path / "out", 1)) == 2
+    assert whole.run_steps(tmp_path / "out", shipped_steps(tmp_path / "out", 1, trusted_keys)) == 2
     assert "wrong hash" in capsys.readouterr().out
 
 
@@ -182,6 +204,16 @@ def test_a_demonstration_without_a_model_that_ships_says_so(
     assert demo.shipped_steps(tmp_path, 5) == []
     assert capsys.readouterr().out.startswith("No model ships with this copy of busi-kd")
     assert summary.shipped_facts(tmp_path) is None
+
+
+def test_the_key_is_made_once_and_anew_after_a_kill(tmp_path: Path) -> None:
+    key = whole.signing_key(tmp_path)
+    first = key.read_bytes()
+    assert whole.signing_key(tmp_path).read_bytes() == first
+    assert key.stat().st_mode & 0o777 == 0o600
+    key.with_name("maker.pub").unlink()
+    assert whole.signing_key(tmp_path).read_bytes() != first
+    assert key.with_name("maker.pub").is_file()
 
 
 def test_truth_of_the_clip_follows_from_the_frames_number(tmp_path: Path) -> None:

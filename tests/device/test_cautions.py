@@ -46,9 +46,9 @@ def test_copies_that_nobody_looked_for(cautioned: Path) -> None:
 
 def test_show_and_the_daemon_say_them(cautioned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = load_bundle(cautioned).meta.cautions
-    assert main(["device", "show", str(cautioned)]) == 0
+    assert main(["device", "show", str(cautioned), "--allow-unsigned"]) == 0
     assert json.loads(capsys.readouterr().out)["cautions"] == list(said)
-    command = ["device", "run", "--bundle", str(cautioned), "--source", "phantom", "--duration", "0.3"]
+    command = ["device", "run", "--bundle", str(cautioned), "--allow-unsigned", "--duration", "0.3"]
     done = subprocess.run(
         [sys.executable, "-m", "device.main", *command, "--summary", str(tmp_path / "s.json")],
         capture_output=True,

@@ -160,7 +160,7 @@ REPLACE_AND_DIE = (
 import shutil
 target, swap = Path(sys.argv[1]), sys.argv[2]
 if swap == "no":
-    files._swap = no_swap
+    files.swap = no_swap
 
 def prepare(number):
     for path in target.parent.iterdir():
@@ -267,7 +267,7 @@ def _make(folder: Path, text: str) -> Path:
 @pytest.mark.parametrize("swap", [True, False])
 def test_replacing_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, swap: bool) -> None:
     if not swap:
-        monkeypatch.setattr(files, "_swap", lambda first, second: False)
+        monkeypatch.setattr(files, "swap", lambda first, second: False)
     target = tmp_path / "made" / "target"
     for text in ("first", "second", "third"):
         files.replace_folder(_make(tmp_path / "new", text), target)
@@ -281,7 +281,7 @@ def test_a_replacement_that_fails_leaves_the_old_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, swap: bool
 ) -> None:
     if not swap:
-        monkeypatch.setattr(files, "_swap", lambda first, second: False)
+        monkeypatch.setattr(files, "swap", lambda first, second: False)
     target = _make(tmp_path / "target", "old")
     with pytest.raises(OSError, match="missing"):
         files.replace_folder(tmp_path / "missing", target)
@@ -296,7 +296,7 @@ def test_a_replacement_that_fails_leaves_the_old_folder(
             raise OSError("cannot move")
         real(source, destination)
 
-    monkeypatch.setattr(files, "_swap", lambda first, second: False)
+    monkeypatch.setattr(files, "swap", lambda first, second: False)
     monkeypatch.setattr(os, "replace", fail_on_new)
     with pytest.raises(OSError, match="cannot move"):
         files.replace_folder(new, target)

@@ -18,6 +18,7 @@ from device.bundle import META_FILE, MODEL_FILE, VARIANTS, load_bundle
 
 ROOT = Path(main.__file__).parents[1]
 HEAVY = ("torch", "torchvision", "timm", "lightning", "tensorflow", "sklearn", "matplotlib", "scipy", "onnx", "PIL")
+TRUSTING = ("--trusted-keys", "KEYS")
 
 # A child that cannot import some packages: as if not installed, or installed and broken.
 BLOCKED = """
@@ -111,26 +112,26 @@ def test_wrong_arguments_end_with_status_2(capsys: pytest.CaptureFixture[str]) -
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_show_prints_the_bundle_as_json_with_the_notice(
-    bundle_dir: Path, capsys: pytest.CaptureFixture[str], variant: str
+    bundle_dir: Path, trusted_keys: Path, capsys: pytest.CaptureFixture[str], variant: str
 ) -> None:
-    assert main.main(["device", "show", str(bundle_dir / variant)]) == 0
+    assert main.main(["device", "show", str(bundle_dir / variant), "--trusted-keys", str(trusted_keys)]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown.pop("notice") == RESEARCH_NOTICE
     assert shown.pop("id") == load_bundle(bundle_dir / variant).id
-    assert shown.pop("signed_by") is None
+    assert shown.pop("signed_by") == "maker.pub"
     assert shown.pop("interpreter").startswith("ai-edge-litert ")
     assert shown.pop("cautions") == []
     assert shown == json.loads((bundle_dir / variant / META_FILE).read_text())
 
 
-def test_what_the_user_can_mend_is_one_line_and_status_2(bundle_dir: Path, tmp_path: Path) -> None:
+def test_what_the_user_can_mend_is_one_line_and_status_2(bundle_dir: Path, trusted_keys: Path, tmp_path: Path) -> None:
     done = _busi_kd("device", "show", tmp_path / "missing")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"busi-kd: {tmp_path}/missing: no such folder; give the folder of a model bundle.\n"
 
     cut = Path(shutil.copytree(bundle_dir / "int8-full", tmp_path / "cut"))
     (cut / MODEL_FILE).write_bytes((cut / MODEL_FILE).read_bytes()[:1000])
-    done = _busi_kd("device", "show", cut)
+    done = _busi_kd("device", "show", cut, "--trusted-keys", trusted_keys)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"busi-kd: {cut}/model.tflite: wrong hash")
     assert done.stderr.count("\n") == 1
@@ -141,7 +142,7 @@ def test_show_opens_the_model_as_the_daemon_would(bundle_dir: Path, tmp_path: Pa
     data = json.loads((folder / META_FILE).read_text())
     data["output"]["scale"] *= 2
     (folder / META_FILE).write_text(json.dumps(data))
-    done = _busi_kd("device", "show", folder)
+    done = _busi_kd("device", "show", folder, "--allow-unsigned")
     assert (done.returncode, done.stdout) == (2, "")
     assert "model.tflite: its output tensor is Tensor(" in done.stderr
 
@@ -181,13 +182,17 @@ def test_what_the_system_refuses_is_one_line_and_status_2(
     assert (out, err.count("\n")) == ("", 1)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["device", "show", "B"], ["device", "run", "--bundle", "B"]])
-def test_a_reader_that_has_gone_ends_it_quietly(bundle_dir: Path, arguments: list[str]) -> None:
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["device", "show", "B", *TRUSTING], ["device", "run", "--bundle", "B", *TRUSTING]],
+)
+def test_a_reader_that_has_gone_ends_it_quietly(bundle_dir: Path, trusted_keys: Path, arguments: list[str]) -> None:
+    stands_for = {"B": bundle_dir / "float32", "KEYS": trusted_keys}
     command = [
         sys.executable,
         "-m",
         "device.main",
-        *(str(bundle_dir / "float32") if a == "B" else a for a in arguments),
+        *(str(stands_for.get(a, a)) for a in arguments),
     ]
     reading, writing = os.pipe()
     os.close(reading)
@@ -255,12 +260,14 @@ def test_help_does_not_wait_for_opencv_or_the_interpreter() -> None:
 
 
 @pytest.mark.parametrize("error", ["ModuleNotFoundError", "ImportError"])
-def test_the_device_works_without_the_hosts_packages(bundle_dir: Path, tmp_path: Path, error: str) -> None:
-    bundle = bundle_dir / "int8-full"
-    done = _without(HEAVY, "device", "show", bundle, error=error)
+def test_the_device_works_without_the_hosts_packages(
+    bundle_dir: Path, trusted_keys: Path, tmp_path: Path, error: str
+) -> None:
+    bundle, trusting = bundle_dir / "int8-full", ("--trusted-keys", trusted_keys)
+    done = _without(HEAVY, "device", "show", bundle, *trusting, error=error)
     assert (done.returncode, json.loads(done.stdout)["name"]) == (0, "tiny")
     summary = tmp_path / "summary.json"
-    run = ["run", "--bundle", bundle, "--source", "phantom", "--duration", 0.5, "--summary", summary]
+    run = ["run", "--bundle", bundle, *trusting, "--duration", 0.5, "--summary", summary]
     done = _without(HEAVY, "device", *run, error=error)
     assert done.returncode == 0, done.stderr
     assert summary.is_file()

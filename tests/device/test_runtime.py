@@ -145,8 +145,15 @@ def test_threads_are_at_least_one(bundle_dir: Path, threads: int) -> None:
         open_bundle(load_bundle(bundle_dir / "float32"), threads)
 
 
-def _tflite(function: Callable, *shapes: tuple, dtype: str = "float32", int8: str | None = None, top: float = 255.0):
-    """A real TFLite file of `function`; int8: quantised with this input type, calibrated on 0..top.
+def _tflite(
+    function: Callable,
+    *shapes: tuple,
+    dtype: str = "float32",
+    int8: str | None = None,
+    top: float = 255.0,
+    centre: float = 0.0,
+) -> bytes:
+    """A real TFLite file of `function`; int8: quantised with this input type, calibrated on -centre..top - centre.
 
     Without `int8`, operations that TFLite itself lacks are written as TensorFlow's.
     """
@@ -159,7 +166,7 @@ def _tflite(function: Callable, *shapes: tuple, dtype: str = "float32", int8: st
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type, converter.inference_output_type = tf.dtypes.as_dtype(int8), tf.int8
         converter.representative_dataset = lambda: (
-            [picture * np.float32(top / 255.0) for picture in one] for one in _calibration()
+            [picture * np.float32(top / 255.0) - np.float32(centre) for picture in one] for one in _calibration()
         )
     else:
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
@@ -176,6 +183,29 @@ def test_an_int8_input_gives_what_a_uint8_input_gives(bundle_dir: Path, tmp_path
     assert signed.output == unsigned.output
     for picture in _pictures():
         assert signed.logits(picture).tobytes() == unsigned.logits(picture).tobytes()
+
+
+@pytest.mark.filterwarnings("ignore:Statistics for quantized inputs")
+@pytest.mark.parametrize("centre", [114, 128, 255])
+def test_an_int8_input_gets_luma_minus_128_whatever_its_zero_point(
+    bundle_dir: Path, tmp_path: Path, centre: int
+) -> None:
+    """The same network, of luma - centre: its zero point says so, and every picture has the same answer."""
+    path = tmp_path / "centred.tflite"
+    network = _network()
+    path.write_bytes(
+        _tflite(lambda x: network.logits(x + float(centre)), (1, SIZE, SIZE, 1), int8="int8", centre=centre)
+    )
+    centred, plain = Model(path), Model(bundle_dir / "float32" / MODEL_FILE)
+    assert centred.input == Tensor((1, SIZE, SIZE, 1), "NHWC", "int8", 1.0, centre - 128)
+    for luma in (0, 1, 127, 128, 129, 254, 255):
+        centred.logits(_flat(luma))
+        stored = centred._interpreter.get_tensor(centred._in)
+        assert (stored == luma - 128).all()
+    for picture in _pictures():
+        wanted = plain.logits(picture)
+        inside = np.abs(wanted / centred.output.scale + centred.output.zero_point) <= 127
+        assert np.abs(centred.logits(picture) - wanted)[inside].max() < 4 * centred.output.scale
 
 
 def _mean(x: Any) -> Any:
@@ -227,7 +257,7 @@ def _inverse(x: Any) -> Any:
             _mean,
             [(1, SIZE, SIZE, 1)],
             {"int8": "int8", "top": 1.0},
-            "an int8 input must have scale 1 and zero point -128 to take luma directly.",
+            "an int8 input must have scale 1 to take luma - 128 directly.",
         ),
     ],
 )

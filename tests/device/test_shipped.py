@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import device
-from device import RESEARCH_NOTICE, daemon, shipped
-from device.bundle import Bundle, load_bundle
+from device import RESEARCH_NOTICE, daemon, shipped, trust
+from device.bundle import Bundle, load_bundle, sign_bundle
 from device.decide import ABSTAIN, decide
 from device.errors import UserError
 from device.main import main
@@ -31,16 +31,17 @@ COMMANDS = (["models"], ["show"], ["bench", "--runs", "2", "--rounds", "1"], ["r
 
 @pytest.fixture(scope="module")
 def models() -> list[Bundle]:
-    """Each shipped bundle with every check the daemon makes; none at all is a failure."""
+    """Each shipped bundle with every check the daemon makes, signature included; none at all is a failure."""
     folders = shipped.shipped()
     assert folders, f"{shipped.FOLDER} holds no model bundle: put the one that ships there"
-    return [load_bundle(folder) for folder in folders]
+    return [load_bundle(folder, [trust.SHIPPED_KEYS]) for folder in folders]
 
 
 def test_what_ships_is_a_small_bundle_of_a_patients_model_named_as_its_folder(models: list[Bundle]) -> None:
     for model in models:
         files = {path.name: path.stat().st_size for path in model.folder.iterdir()}
-        assert set(files) - {"bundle.sig"} == {"model.tflite", "bundle.json"}
+        assert set(files) == {"model.tflite", "bundle.json", "bundle.sig"}
+        assert model.signed_by == "busi-release.pub"
         assert sum(files.values()) < MAX_BYTES
         assert model.meta.name == model.folder.name
         assert model.meta.variant == "int8-full"
@@ -79,19 +80,27 @@ def test_the_package_takes_them_along(models: list[Bundle]) -> None:
     import tomllib
 
     package_data = tomllib.loads((DEVICE.parent / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    taken = [path for pattern in package_data["device"] for path in DEVICE.glob(pattern)]
     for model in models:
-        assert model.model_path in [path for pattern in package_data["device"] for path in DEVICE.glob(pattern)]
+        assert {model.model_path, model.folder / "bundle.sig", trust.SHIPPED_KEYS / model.signed_by} <= set(taken)
+
+
+def test_no_private_key_lies_beside_the_public_ones() -> None:
+    for path in trust.SHIPPED_KEYS.iterdir():
+        assert path.suffix == ".pub"
+        assert "PRIVATE" not in path.read_text()
 
 
 # --- how commands come to them
 
 
 @pytest.fixture
-def stand_ins(bundle_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Two models that ship: `b`, and `a` with figures of patients' pictures."""
+def stand_ins(bundle_dir: Path, trusted_keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two models that ship: `b`, and `a` with figures of patients' pictures; the key of both ships, too."""
     folder = tmp_path / "models"
     shutil.copytree(bundle_dir / "int8-full", folder / "b")
     shutil.copytree(bundle_dir / "int8-full", folder / "a")
+    monkeypatch.setattr(trust, "SHIPPED_KEYS", trusted_keys)
     rewrite(
         folder / "a",
         name="a",
@@ -103,16 +112,18 @@ def stand_ins(bundle_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def rewrite(folder: Path, **keys: object) -> None:
-    """Replace keys of a bundle.json; of `training`, only those given."""
+    """Replace keys of a bundle.json; of `training`, only those given. Signed anew with the key that is trusted."""
     data = json.loads((folder / "bundle.json").read_text())
     keys["training"] = data["training"] | keys.get("training", {})
     (folder / "bundle.json").write_text(json.dumps(data | keys))
+    sign_bundle(folder, trust.SHIPPED_KEYS / "maker")
 
 
-def copy_of_device(folder: Path, bundle: Path | None) -> Path:
-    """A source tree of the device floor alone, with one model that ships or none; returns it."""
+def copy_of_device(folder: Path, bundle: Path | None, keys: Path) -> Path:
+    """A source tree of the device floor alone, with one model that ships or none, and its key; returns it."""
     ignored = shutil.ignore_patterns("__pycache__", "models")
     shutil.copytree(DEVICE, folder / "device", ignore=ignored)
+    shutil.copy(keys / "maker.pub", folder / "device" / "keys")
     if bundle is not None:
         shutil.copytree(bundle, folder / "device" / "models" / "only")
     return folder
@@ -179,8 +190,8 @@ def test_a_bundle_that_is_given_goes_before_the_shipped_one(
     assert "absent: no such folder" in capsys.readouterr().err
 
 
-def test_each_command_takes_the_shipped_model(bundle_dir: Path, tmp_path: Path) -> None:
-    tree = copy_of_device(tmp_path, bundle_dir / "int8-full")
+def test_each_command_takes_the_shipped_model(bundle_dir: Path, trusted_keys: Path, tmp_path: Path) -> None:
+    tree = copy_of_device(tmp_path, bundle_dir / "int8-full", trusted_keys)
     told = load_bundle(bundle_dir / "int8-full").id
     for command in COMMANDS:
         done = busi_kd(tree, *command)
@@ -192,8 +203,10 @@ def test_each_command_takes_the_shipped_model(bundle_dir: Path, tmp_path: Path) 
     assert (done.returncode, told in done.stdout) == (0, True), done.stderr
 
 
-def test_without_a_model_each_command_says_so_and_ends_with_status_2(bundle_dir: Path, tmp_path: Path) -> None:
-    tree = copy_of_device(tmp_path, None)
+def test_without_a_model_each_command_says_so_and_ends_with_status_2(
+    bundle_dir: Path, trusted_keys: Path, tmp_path: Path
+) -> None:
+    tree = copy_of_device(tmp_path, None, trusted_keys)
     sentence = (
         f"busi-kd: {tree}/device/models: no model ships with this copy of busi-kd; give a bundle folder "
         "(`device run` takes it as --bundle DIR).\n"

@@ -6,27 +6,46 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class ConvertRecipe:
-    """Student -> bundle. relu_activations: hard-swish and hard-sigmoid written with relu6, which int8 XNNPACK takes.
-    int8_ranges: activation ranges as observed by us, without their rare extremes (`clipped`) or with them, or those of
-    TensorFlow's calibrator, which errs (convert/ranges.py).
+    """Student -> bundle. relu_activations: for int8-full hard-swish and hard-sigmoid are written with relu6, which
+    XNNPACK takes in int8. fold: constants go into the weights beside them (convert/fold.py). equalise: channels of one
+    tensor are made alike in size (convert/equalise.py).
+    int8_ranges: activation ranges as observed by us, without their rare extremes (`clipped`), with the least error, or
+    those of TensorFlow's calibrator, which errs (convert/quantise/ranges.py). int8_bias_pictures: so many calibration
+    pictures correct the biases (convert/quantise/bias.py), 0: none do.
 
-    The gates are on held-out pictures, variant against PyTorch: share of equal top classes (0..1), and for ONNX and
-    float32 also the largest difference of a logit. target_sensitivity and coverage fix the operating point and the
-    abstention limit on the validation part, for each file from its own outputs.
+    The gates compare each file with PyTorch on all held-out pictures: share of equal top classes (0..1), of ONNX and
+    float32 also the largest difference of a logit, accuracy and AUC that may be lost (0..1), and the margin (0..1)
+    above which no answer may go from benign to malignant or back, and the same on the hard frames, which show no
+    patient. calibration_agreement: share
+    of pictures whose answer does not change when other calibration pictures are drawn. target_sensitivity and coverage
+    fix the operating point and the abstention limit on the validation part, for each file from its own outputs.
     """
 
     calibration_pictures: int = 200
     relu_activations: bool = True
-    int8_ranges: Literal["clipped", "observed", "tensorflow"] = "observed"
+    fold: bool = True
+    equalise: bool = True
+    int8_ranges: Literal["least-error", "clipped", "observed", "tensorflow"] = "least-error"
+    int8_bias_pictures: int = 40
     float_agreement: float = 0.995
-    int8_agreement: float = 0.95
+    int8_agreement: float = 0.98
     float32_logit_difference: float = 0.01
+    accuracy_loss: float = 0.005
+    auc_loss: float = 0.005
+    flip_margin: float = 0.2
+    hard_flip_margin: float = 0.5
+    calibration_agreement: float = 0.97
     target_sensitivity: float = 0.95
     coverage: float = 0.9
 
     def __post_init__(self) -> None:
-        for name in ("float_agreement", "int8_agreement", "target_sensitivity", "coverage"):
+        for name in ("float_agreement", "int8_agreement", "calibration_agreement", "target_sensitivity", "coverage"):
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(f"convert.{name} must lie above 0 and up to 1, not {getattr(self, name)}.")
+        for name in ("accuracy_loss", "auc_loss", "flip_margin", "hard_flip_margin"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"convert.{name} must lie in 0..1, not {getattr(self, name)}.")
         if self.calibration_pictures < 20:
             raise ValueError(f"convert.calibration_pictures must be 20 or more, not {self.calibration_pictures}.")
+        if self.int8_bias_pictures < 0:
+            raise ValueError(f"convert.int8_bias_pictures must be 0 or more, not {self.int8_bias_pictures}.")

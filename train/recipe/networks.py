@@ -91,15 +91,21 @@ class TeacherRecipe:
 class StudentRecipe:
     """The network that ships.
 
-    phantoms: so many synthetic pictures of each class join the training part.
+    phantoms: so many synthetic pictures of each class join the training part. int8_epochs: so many of the last epochs
+    feel the rounding of int8 (train/rounding.py).
     """
 
     network: NetworkRecipe = field(default_factory=lambda: NetworkRecipe("mobilenetv3_small_100"))
     fit: Fit = field(default_factory=Fit)
     masks: MaskRecipe = field(default_factory=MaskRecipe)
     phantoms: int = 0
+    int8_epochs: int = 0
     warmup: WarmUp = field(default_factory=WarmUp)
 
     def __post_init__(self) -> None:
         if not 0 <= self.phantoms <= 10_000:
             raise ValueError(f"student.phantoms must lie in 0..10000, not {self.phantoms}.")
+        if not 0 <= self.int8_epochs <= self.fit.epochs:
+            raise ValueError(
+                f"student.int8_epochs must lie in 0..{self.fit.epochs}, the epochs of its fit, not {self.int8_epochs}."
+            )

@@ -1,0 +1,1 @@
+"""From float to int8, and how much noise that adds. Everything here runs in the converter's child process."""

@@ -1,0 +1,1 @@
+vvcdZwMh6KQzdTiR82F60dtkEr+iO5P1f6gazJdChBCgRLZCVRAyqi3/Vb6NkU0VwJmkUM/9+neyEpYDuKC+Dg==
