@@ -38,10 +38,11 @@ def equalised(model: onnx.ModelProto, inputs: list[np.ndarray], share: float = S
     copy.CopyFrom(model)
     graph = Graph(copy)
     groups = [group for group in _groups(graph) if group.free]
-    held = {id(group): _held(graph, group) for group in groups}
-    sizes = _sizes(copy, sorted({value for values in held.values() for value in values}), inputs)
+    # What goes into ReLU counts too, although int8 holds only what comes out: channels that are mostly off would else be
+    # blown up, and with them the weights behind (agreement with PyTorch 98 % -> 94 % on one student).
+    sizes = _sizes(copy, sorted({value for group in groups for value in group.values}), inputs)
     for group in groups:
-        _divide(graph, group, np.max([sizes[value] for value in held[id(group)]], axis=0), share)
+        _divide(graph, group, np.max([sizes[value] for value in group.values], axis=0), share)
     return copy
 
 
@@ -81,12 +82,6 @@ def _join(belongs: dict[str, _Group], groups: list[_Group], value: str) -> None:
     first.values.add(value)
     for name in first.values:
         belongs[name] = first
-
-
-def _held(graph: Graph, group: _Group) -> set[str]:
-    """The tensors of a group that int8 holds: not what goes into ReLU alone, which is fused with what is before it."""
-    kinds = {value: [node.op_type for node in graph.consumers(value)] for value in group.values}
-    return {value for value, taken in kinds.items() if taken != ["Relu"]} or group.values
 
 
 def _sizes(model: onnx.ModelProto, values: list[str], inputs: list[np.ndarray]) -> dict[str, np.ndarray]:
