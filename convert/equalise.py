@@ -38,8 +38,8 @@ def equalised(model: onnx.ModelProto, inputs: list[np.ndarray], share: float = S
     copy.CopyFrom(model)
     graph = Graph(copy)
     groups = [group for group in _groups(graph) if group.free]
-    # What goes into ReLU counts too, although int8 holds only what comes out: channels that are mostly off would else be
-    # blown up, and with them the weights behind (agreement with PyTorch 98 % -> 94 % on one student).
+    # What goes into ReLU counts too, although int8 holds only what comes out: channels that are mostly off would else
+    # be blown up, and with them the weights behind (agreement with PyTorch 98 % -> 94 % on one student).
     sizes = _sizes(copy, sorted({value for group in groups for value in group.values}), inputs)
     for group in groups:
         _divide(graph, group, np.max([sizes[value] for value in group.values], axis=0), share)
