@@ -1,4 +1,4 @@
-"""The interpreter, on real TFLite files: every variant, both integer inputs, and files that are none."""
+"""The interpreter, on real TFLite files: every variant, other networks, and files that are none."""
 
 import copy
 import importlib.metadata
@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_bundle import CLASSES, LUMA_OF_CLASS, SIZE, _calibration, _network
+from runtime_files import flat, pictures, tflite
+from tiny_bundle import CLASSES, LUMA_OF_CLASS, SIZE
 
 from device import runtime, schema
 from device.bundle import META_FILE, MODEL_FILE, VARIANTS, Tensor, load_bundle
@@ -23,27 +24,17 @@ from device.runtime import Model, find_backend, open_bundle
 ROOT = Path(runtime.__file__).parents[1]
 
 
-def _flat(luma: int) -> np.ndarray:
-    return np.full((SIZE, SIZE), luma, np.uint8)
-
-
-def _pictures() -> list[np.ndarray]:
-    noise = np.random.default_rng(3).integers(0, 256, (4, SIZE, SIZE), dtype=np.uint8)
-    ramp = np.tile(np.linspace(0, 255, SIZE).astype(np.uint8), (SIZE, 1))
-    return [*noise, noise[0] // 3, ramp, *map(_flat, (0, 40, 84, 128, 216, 255))]
-
-
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_variant_gives_the_known_verdicts(bundle_dir: Path, variant: str) -> None:
     bundle = load_bundle(bundle_dir / variant)
     model = open_bundle(bundle)
     assert model.backend == f"ai-edge-litert {importlib.metadata.version('ai-edge-litert')}"
     for label, luma in LUMA_OF_CLASS.items():
-        logits = model.logits(_flat(luma))
+        logits = model.logits(flat(luma))
         assert (logits.shape, logits.dtype) == ((3,), np.float32)
         assert decide(logits, bundle.meta).label == label == CLASSES[int(logits.argmax())]
     for between in (84, 172):
-        assert decide(model.logits(_flat(between)), bundle.meta).label == ABSTAIN
+        assert decide(model.logits(flat(between)), bundle.meta).label == ABSTAIN
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -62,7 +53,7 @@ def test_quantised_logits_stay_within_quantisation_of_float32(bundle_dir: Path) 
     exact = Model(bundle_dir / "float32" / MODEL_FILE)
     full = Model(bundle_dir / "int8-full" / MODEL_FILE)
     half = Model(bundle_dir / "float16" / MODEL_FILE)
-    for picture in _pictures():
+    for picture in pictures():
         wanted = exact.logits(picture)
         got = full.logits(picture)
         assert np.abs(half.logits(picture) - wanted).max() < 0.05
@@ -78,11 +69,11 @@ def test_quantised_logits_stay_within_quantisation_of_float32(bundle_dir: Path) 
 def test_logits_do_not_depend_on_what_was_asked_before(bundle_dir: Path) -> None:
     for variant in VARIANTS:
         model = Model(bundle_dir / variant / MODEL_FILE)
-        first = model.logits(_flat(128))
+        first = model.logits(flat(128))
         kept = first.copy()
-        model.logits(_flat(255))
+        model.logits(flat(255))
         assert np.array_equal(first, kept), "the answer is a view of the interpreter's memory"
-        assert np.array_equal(model.logits(_flat(128)), kept)
+        assert np.array_equal(model.logits(flat(128)), kept)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -97,7 +88,7 @@ def test_views_and_read_only_pictures_count_as_their_copies(bundle_dir: Path, va
 def test_two_threads_give_the_bytes_of_one(bundle_dir: Path) -> None:
     one, two = (Model(bundle_dir / "int8-full" / MODEL_FILE, threads) for threads in (1, 2))
     assert (one.threads, two.threads) == (1, 2)
-    for picture in _pictures():
+    for picture in pictures():
         assert one.logits(picture).tobytes() == two.logits(picture).tobytes()
 
 
@@ -143,69 +134,6 @@ def test_another_shape_or_type_of_picture_is_refused(bundle_dir: Path, variant: 
 def test_threads_are_at_least_one(bundle_dir: Path, threads: int) -> None:
     with pytest.raises(UserError, match=f"threads must be 1 or more, not {threads}"):
         open_bundle(load_bundle(bundle_dir / "float32"), threads)
-
-
-def _tflite(
-    function: Callable,
-    *shapes: tuple,
-    dtype: str = "float32",
-    int8: str | None = None,
-    top: float = 255.0,
-    centre: float = 0.0,
-) -> bytes:
-    """A real TFLite file of `function`; int8: quantised with this input type, calibrated on -centre..top - centre.
-
-    Without `int8`, operations that TFLite itself lacks are written as TensorFlow's.
-    """
-    import tensorflow as tf
-
-    specs = [tf.TensorSpec(shape, dtype) for shape in shapes]
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([tf.function(function).get_concrete_function(*specs)])
-    if int8:
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.inference_input_type, converter.inference_output_type = tf.dtypes.as_dtype(int8), tf.int8
-        converter.representative_dataset = lambda: (
-            [picture * np.float32(top / 255.0) - np.float32(centre) for picture in one] for one in _calibration()
-        )
-    else:
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
-    return converter.convert()
-
-
-@pytest.mark.filterwarnings("ignore:Statistics for quantized inputs")
-def test_an_int8_input_gives_what_a_uint8_input_gives(bundle_dir: Path, tmp_path: Path) -> None:
-    path = tmp_path / "int8.tflite"
-    network = _network()
-    path.write_bytes(_tflite(lambda luma: network.logits(luma), (1, SIZE, SIZE, 1), int8="int8"))
-    signed, unsigned = Model(path), Model(bundle_dir / "int8-full" / MODEL_FILE)
-    assert signed.input == Tensor((1, SIZE, SIZE, 1), "NHWC", "int8", 1.0, -128)
-    assert signed.output == unsigned.output
-    for picture in _pictures():
-        assert signed.logits(picture).tobytes() == unsigned.logits(picture).tobytes()
-
-
-@pytest.mark.filterwarnings("ignore:Statistics for quantized inputs")
-@pytest.mark.parametrize("centre", [114, 128, 255])
-def test_an_int8_input_gets_luma_minus_128_whatever_its_zero_point(
-    bundle_dir: Path, tmp_path: Path, centre: int
-) -> None:
-    """The same network, of luma - centre: its zero point says so, and every picture has the same answer."""
-    path = tmp_path / "centred.tflite"
-    network = _network()
-    path.write_bytes(
-        _tflite(lambda x: network.logits(x + float(centre)), (1, SIZE, SIZE, 1), int8="int8", centre=centre)
-    )
-    centred, plain = Model(path), Model(bundle_dir / "float32" / MODEL_FILE)
-    assert centred.input == Tensor((1, SIZE, SIZE, 1), "NHWC", "int8", 1.0, centre - 128)
-    for luma in (0, 1, 127, 128, 129, 254, 255):
-        centred.logits(_flat(luma))
-        stored = centred._interpreter.get_tensor(centred._in)
-        assert (stored == luma - 128).all()
-    for picture in _pictures():
-        wanted = plain.logits(picture)
-        inside = np.abs(wanted / centred.output.scale + centred.output.zero_point) <= 127
-        assert np.abs(centred.logits(picture) - wanted)[inside].max() < 4 * centred.output.scale
 
 
 def _mean(x: Any) -> Any:
@@ -265,7 +193,7 @@ def test_other_networks_are_refused(
     tmp_path: Path, function: Callable, shapes: list[tuple], options: dict, sentence: str
 ) -> None:
     path = tmp_path / "other.tflite"
-    path.write_bytes(_tflite(function, *shapes, **options))
+    path.write_bytes(tflite(function, *shapes, **options))
     with pytest.raises(UserError) as caught:
         Model(path)
     assert str(caught.value).startswith(f"{path}: {sentence}")
@@ -321,7 +249,7 @@ def test_files_that_are_no_models_are_refused_and_do_not_crash(bundle_dir: Path,
 
 def test_an_operation_that_the_device_lacks_is_refused(tmp_path: Path) -> None:
     # In a child, because LiteRT borrows the operations of a tensorflow that is loaded in the same process.
-    (tmp_path / "x.tflite").write_bytes(_tflite(_inverse, (1, 8, 8, 1)))
+    (tmp_path / "x.tflite").write_bytes(tflite(_inverse, (1, 8, 8, 1)))
     (said,) = _in_a_child(OPEN_MODELS, tmp_path / "x.tflite")
     assert said.startswith(f"{tmp_path}/x.tflite: ai-edge-litert ")
     assert "cannot open this model (Select TensorFlow op(s)" in said
@@ -399,7 +327,7 @@ def test_tensorflow_serves_where_litert_is_absent(bundle_dir: Path, monkeypatch:
     monkeypatch.setattr(runtime, "_BACKENDS", (*absent, runtime._BACKENDS[2]))
     model = open_bundle(load_bundle(bundle_dir / "int8-full"))
     assert model.backend == f"tensorflow {importlib.metadata.version('tensorflow')}"
-    for picture in _pictures():  # the same kernels to within one step of the output's scale
+    for picture in pictures():  # the same kernels to within one step of the output's scale
         difference = np.abs(model.logits(picture) - with_litert.logits(picture)).max()
         assert difference <= 1.01 * model.output.scale
 

@@ -65,8 +65,8 @@ def test_its_input_is_the_cameras_luma_and_it_answers_a_phantom_frame(models: li
     frame = PhantomClip().frame(0).image  # always the same: see test_phantom.py
     for bundle in models:
         model = open_bundle(bundle)
-        lowest = {"uint8": 0, "int8": -128}[model.input.dtype]  # a KeyError here: floats on the hot path
-        assert (model.input.scale, model.input.zero_point) == (1.0, lowest)
+        assert model.input.dtype in ("uint8", "int8")  # no floats on the hot path
+        assert model.input.scale == 1.0
         luma = prepare(frame, bundle.meta.preprocess)
         logits = model.logits(luma)
         assert logits.shape == (len(bundle.meta.classes),)
