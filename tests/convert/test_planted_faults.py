@@ -25,18 +25,21 @@ from train.runs import load_run
 
 pytestmark = pytest.mark.slow
 
+# The mean is a whole luma level, 128: else int8's padding is half a level away from the student's, and the ONNX file
+# with it, which on 64 x 64 pixels is more than its gate allows.
 RECIPE = """
 name = "tiny"
 preprocess = { height = 64, width = 64 }
 augment = { flip = 0.5, shift = 0.05, gain = 0.2 }
 
 [student]
-network = { name = "mobilenetv3_small_050", weights = "random", mean = 0.5, std = 0.5 }
+network = { name = "mobilenetv3_small_050", weights = "random", mean = 0.5019607843137255, std = 0.5 }
 int8_epochs = 10
 fit = { epochs = 30, batch = 16, lr = 2e-3, schedule = "cosine", warmup_epochs = 1.0, select = "last", ema = 0.95 }
 """
-# A student of a minute's training is nearer to its borders than one that ships: int8 turns 2 % of its answers.
-GATES = ConvertRecipe(calibration_pictures=100, int8_agreement=0.97)
+# A student of a minute's training is nearer to its borders than one that ships: int8 turns 2 % of its answers, and four
+# of 192 pictures are 2 points of accuracy. The same gates hold for the honest file and for all faults.
+GATES = ConvertRecipe(calibration_pictures=100, int8_agreement=0.96, accuracy_loss=0.021)
 
 
 @pytest.fixture(scope="module")
