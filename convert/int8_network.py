@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 
 from convert import equalise, export, fold
+from convert.spread import spread
 from device.preprocess import Preprocess
 from train.networks.backbone import Luma
 from train.recipe import ConvertRecipe
@@ -32,7 +33,7 @@ def write_int8_onnx(student: Luma, recipe: ConvertRecipe, preprocess: Preprocess
     if recipe.fold:
         model, centre = fold.centred(fold.folded(model))
     if recipe.equalise:
-        few = lumas[np.linspace(0, len(lumas) - 1, min(_PICTURES, len(lumas))).round().astype(int)]
+        few = lumas[spread(len(lumas), _PICTURES)]
         model = equalise.equalised(model, [luma[None, None].astype(np.float32) - centre for luma in few])
     onnx.save(model, path)
     return centre

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from train import runs
 from train.data.busi import read_dataset
 from train.data.splits import Split
 from train.evaluation.intervals import signed
-from train.evaluation.models import candidate, split_of
+from train.evaluation.models import candidate, run_model, split_of
 
 ROUNDS, RUNS = 7, 60
 
@@ -84,9 +85,7 @@ def _named(text: str) -> tuple[str, Path]:
 
 
 def _row(name: str, model: Model, time_ratio: float, subject: Subject) -> str:
-    def answer(lumas: np.ndarray) -> np.ndarray:
-        return np.stack([model.logits(luma) for luma in lumas])
-
+    answer = partial(run_model, model)
     size, temperature = model.path.stat().st_size, subject.theirs.temperature
     row, logits = examine(name, size, answer, subject.held_out, subject.hard, temperature, subject.recipe)
     error = float(np.sqrt(((logits - subject.held_out.reference) ** 2).mean()))

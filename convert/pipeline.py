@@ -6,6 +6,7 @@ import json
 import shutil
 import tempfile
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ from train.data.split_file import FILE, write_split
 from train.data.splits import Split
 from train.data.torch_data import targets_of
 from train.evaluation.metrics import measure, measure_verdicts
-from train.evaluation.models import candidate, split_of
+from train.evaluation.models import candidate, run_model, split_of
 from train.recipe import ConvertRecipe
 from train.studies.operating_file import Derived, read_derived
 
@@ -157,18 +158,14 @@ def _examine_onnx(name: str, path: Path, centre: int, subject: Subject) -> Resul
 def _again(made: dict[str, Path], held_out: HeldOut) -> Parity:
     """int8-full of the second calibration against that of the first, on the held-out pictures."""
     first, second = (Model(made[name]) for name in ("int8-full", tflite.AGAIN))
-    logits = [np.stack([model.logits(luma) for luma in held_out.lumas]) for model in (first, second)]
+    logits = [run_model(model, held_out.lumas) for model in (first, second)]
     return compare(*logits, held_out.names, CLASSES)
 
 
 def _bundle(folder: Path, variant: Variant, file: Path, subject: Subject, drawn: calibration.Calibration) -> Result:
     """Load the file just written, measure it on held-out pictures, and write its bundle when the gates hold."""
     model, held_out = Model(file), subject.held_out
-
-    def answer(lumas: np.ndarray) -> np.ndarray:
-        return np.stack([model.logits(luma) for luma in lumas])
-
-    size = file.stat().st_size
+    answer, size = partial(run_model, model), file.stat().st_size
     row, logits = examine(variant, size, answer, held_out, subject.hard, subject.theirs.temperature, subject.recipe)
     row = replace(row, reasons=structure_reasons(variant, file) + row.reasons)
     if row.parity.max_difference is None:

@@ -11,6 +11,7 @@ from convert.quantise import noise
 from convert.quantise.bias import corrected
 from convert.quantise.portable import clear_of_ties
 from convert.quantise.ranges import TAIL, least_error, observe, with_ranges
+from convert.spread import spread
 
 NOISE_PICTURES = 16  # of the calibration set, for the table of layers
 
@@ -54,10 +55,7 @@ def quantise(
     )
     quantised = clear_of_ties(quantised)
     if how.bias_pictures:
-        quantised = corrected(calibrated, quantised, samples, _spread(samples, how.bias_pictures))
-    return quantised, noise.of_layers(calibrated, quantised, _spread(samples, NOISE_PICTURES))
-
-
-def _spread(samples: list[np.ndarray], count: int) -> list[np.ndarray]:
-    """`count` of the samples, or all, from all over the list, which is in the order of the classes."""
-    return [samples[i] for i in np.linspace(0, len(samples) - 1, min(count, len(samples))).round().astype(int)]
+        quantised = corrected(
+            calibrated, quantised, samples, [samples[i] for i in spread(len(samples), how.bias_pictures)]
+        )
+    return quantised, noise.of_layers(calibrated, quantised, [samples[i] for i in spread(len(samples), NOISE_PICTURES)])

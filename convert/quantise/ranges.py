@@ -14,6 +14,7 @@ least error weigh what is cut against the finer steps, tensor by tensor.
 import numpy as np
 
 from convert.quantise.flat import Flat, Tracer
+from convert.spread import spread
 
 Ranges = dict[int, tuple[float, float]]  # tensor number -> (min, max)
 
@@ -58,7 +59,7 @@ def least_error(calibrated: bytes, samples: list[np.ndarray], seed: int = 0) -> 
     found = observe(calibrated, samples)
     drawn: dict[int, list[np.ndarray]] = {number: [] for number in found}
     tracer = Tracer(calibrated)
-    for place in np.linspace(0, len(samples) - 1, min(_PICTURES, len(samples))).round().astype(int):
+    for place in spread(len(samples), _PICTURES):
         tracer.run(samples[place])
         for number, values in drawn.items():
             held = tracer.values(number).ravel()

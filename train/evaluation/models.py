@@ -10,7 +10,7 @@ import numpy as np
 from device.bundle import META_FILE, Bundle, load_bundle
 from device.errors import UserError
 from device.preprocess import Preprocess
-from device.runtime import open_bundle
+from device.runtime import Model, open_bundle
 from train import fit, runs
 from train.data import split_file
 from train.data.busi import CLASSES, DataSet
@@ -94,7 +94,11 @@ def candidate(run: runs.Run) -> Candidate:
 
 def run_bundle(bundle: Bundle, lumas: np.ndarray) -> np.ndarray:
     """(N, H, W) uint8 luma -> (N, classes) logits of the TFLite file, picture by picture, as on the Pi."""
-    model = open_bundle(bundle)
+    return run_model(open_bundle(bundle), lumas)
+
+
+def run_model(model: Model, lumas: np.ndarray) -> np.ndarray:
+    """`run_bundle` with a TFLite file that is open already."""
     return np.stack([model.logits(luma) for luma in lumas])
 
 
