@@ -109,14 +109,17 @@ def _part(args: argparse.Namespace) -> int:
 
 def _teacher(args: argparse.Namespace) -> int:
     data, recipe, split = options.read(args)
+    from train.fit import part_company
     from train.training import train_teacher
 
     _say(train_teacher(data, recipe, split, args.weights_dir, args.out))
+    part_company()
     return 0
 
 
 def _distill(args: argparse.Namespace) -> int:
     data, recipe, split = options.read(args)
+    from train.fit import part_company
     from train.runs import load_run
     from train.training import distill
 
@@ -127,6 +130,7 @@ def _distill(args: argparse.Namespace) -> int:
 
         soft = read_soft_targets(args.soft_targets, data, split, recipe)
     _say(distill(data, recipe, split, args.weights_dir, teacher, args.out, soft))
+    part_company()
     return 0
 
 

@@ -184,6 +184,16 @@ def told(value: T) -> T:
     return box[0]
 
 
+def part_company() -> None:
+    """End what `run` began between processes that train together; each calls it when all is done and told.
+
+    Left to Python's exit, a thread of gloo may still hold tensors while the interpreter is taken down, and the process
+    that has finished its work aborts (PyTorch pull request 179291). Not after a failure: it would wait for the others.
+    """
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 def run(
     network: nn.Module,
     criterion: Criterion,

@@ -44,6 +44,8 @@ def epoch_starts(self, epoch_starts=fit.Fitting.on_train_epoch_start):
 torch.nn.modules.module.register_module_forward_pre_hook(shown)
 fit.Fitting.on_train_epoch_start = epoch_starts
 status = main(arguments)
+# Left to the interpreter's end, gloo's threads may abort a process that has done its work.
+assert not torch.distributed.is_initialized(), "the processes must part before they end"
 torch.save(seen, f"{folder}/{rank}.pt")
 sys.exit(status)
 """
