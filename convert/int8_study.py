@@ -20,6 +20,7 @@ import numpy as np
 from convert import calibration, tflite
 from convert.int8_network import write_float_onnx, write_int8_onnx
 from convert.pipeline import FLOAT_ONNX, Subject, subject_of
+from convert.quantise.how import How
 from convert.verify.examine import examine
 from device import RESEARCH_NOTICE
 from device.errors import UserError
@@ -32,7 +33,7 @@ from train.evaluation.models import candidate, run_model, split_of
 
 ROUNDS, RUNS = 7, 60
 
-# Each step keeps those above it; the last is for comparison.
+# Each step keeps those above it.
 _PLAIN = {
     "relu_activations": False,
     "fold": False,
@@ -50,7 +51,13 @@ STEPS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("channels equalised", {"equalise": True}),
     ("biases corrected", {"int8_bias_pictures": 40}),
 )
-PER_TENSOR = "and weights with one scale per tensor"
+# Each of these is the last step with one thing otherwise.
+BESIDE: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("but weights with one scale per tensor", {"per_channel": False}),
+    ("but the noisiest operator in float32", {"float_operators": 1}),
+    ("but the three noisiest operators in float32", {"float_operators": 3}),
+    ("but the eight noisiest operators in float32", {"float_operators": 8}),
+)
 
 
 def main(arguments: list[str]) -> int:
@@ -101,8 +108,9 @@ def _convert(subject: Subject, split: Split, work: Path) -> dict[str, Model]:
     drawn, _ = calibration.draw(split.train, preprocess, recipe.calibration_pictures, subject.run.meta.recipe.seed)
     np.save(work / "calibration.npy", drawn.lumas)
     write_float_onnx(subject.run.network, preprocess, work / FLOAT_ONNX)
-    models = {}
-    for number, (name, change) in enumerate((*STEPS, (PER_TENSOR, {}))):
+    models: dict[str, Model] = {}
+    ways = [(name, change, {}) for name, change in STEPS] + [(name, {}, how) for name, how in BESIDE]
+    for number, (name, change, how) in enumerate(ways):
         recipe, folder = replace(recipe, **change), work / str(number)
         folder.mkdir()
         centre = write_int8_onnx(subject.run.network, recipe, preprocess, drawn.lumas, folder / "student-int8.onnx")
@@ -111,9 +119,7 @@ def _convert(subject: Subject, split: Split, work: Path) -> dict[str, Model]:
             str(folder / "student-int8.onnx"),
             centre,
             (str(work / "calibration.npy"),),
-            recipe.int8_ranges,
-            recipe.int8_bias_pictures,
-            per_channel=name != PER_TENSOR,
+            How(recipe.int8_ranges, recipe.int8_bias_pictures, **how),
         )
         wanted = ["int8-full"] if models else ["float32", "int8-full"]
         made = tflite.write_variants(job, folder, wanted, work / "convert.log")

@@ -13,6 +13,7 @@ import numpy as np
 
 from convert import calibration, export, report, tflite
 from convert.int8_network import write_float_onnx, write_int8_onnx
+from convert.quantise.how import How
 from convert.verify import gates
 from convert.verify.examine import Hard, Result, examine
 from convert.verify.hard_frames import hard_frames
@@ -120,7 +121,7 @@ def _convert_into(folder: Path, subject: Subject, split: Split, wanted: list[Var
             stacks.append(str(Path(work) / f"calibration-{number}.npy"))
             np.save(stacks[-1], drawn.lumas)
         onnx_files = [str(folder / name) for name in (FLOAT_ONNX, INT8_ONNX)]
-        job = tflite.Job(*onnx_files, centre, tuple(stacks), recipe.int8_ranges, recipe.int8_bias_pictures)
+        job = tflite.Job(*onnx_files, centre, tuple(stacks), How(recipe.int8_ranges, recipe.int8_bias_pictures))
         made = tflite.write_variants(job, Path(work) / "tflite", wanted, log)
         for variant in wanted:
             rows.append(_bundle(folder / variant, variant, made[variant], subject, first))

@@ -12,12 +12,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from convert.quantise.how import How
 from device.bundle import Variant
 from device.errors import UserError
 
@@ -31,16 +32,13 @@ class Job:
 
     onnx: the float network of luma 0..255. int8_onnx: the network of luma - centre that int8-full is made from.
     calibration: .npy files of (N, H, W) uint8 luma; of the second, where there is one, int8-full is made again.
-    ranges, bias_pictures, per_channel: see convert.quantise.full.How.
     """
 
     onnx: str
     int8_onnx: str
     centre: int
     calibration: tuple[str, ...]
-    ranges: str = "clipped"
-    bias_pictures: int = 0
-    per_channel: bool = True
+    how: How = field(default_factory=How)
 
 
 def write_variants(job: Job, folder: Path, wanted: Sequence[Variant], log: Path) -> dict[str, Path]:
@@ -116,12 +114,11 @@ def _int8_full(model: Path, job: Job, calibration: str, path: Path) -> list[Any]
     """Everything in int8; takes luma - 128 as int8, gives int8 logits. Returns the noise of its layers."""
     import tensorflow as tf
 
-    from convert.quantise.full import How, quantise
+    from convert.quantise.full import quantise
 
     samples = [luma[None, :, :, None].astype(np.float32) - job.centre for luma in np.load(calibration)]
-    how = How(job.ranges, job.bias_pictures, job.per_channel)
     converter = tf.lite.TFLiteConverter.from_saved_model(str(model))
-    content, noise = quantise(converter, samples, tf.int8, tf.int8, how)
+    content, noise = quantise(converter, samples, tf.int8, tf.int8, job.how)
     path.write_bytes(content)
     return noise
 
@@ -129,4 +126,5 @@ def _int8_full(model: Path, job: Job, calibration: str, path: Path) -> list[Any]
 if __name__ == "__main__":
     _told = json.loads(Path(sys.argv[1]).read_text())
     _wanted = _told.pop("wanted")
+    _told["how"] = How(**_told["how"])
     _convert(Job(**_told), Path(sys.argv[1]).parent, _wanted)

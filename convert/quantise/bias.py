@@ -18,7 +18,9 @@ def corrected(calibrated: bytes, quantised: bytes, samples: list[np.ndarray], fe
     into the answer.
     """
     flat, floating = Flat(quantised), Flat(calibrated).numbers()
-    layers = [layer for layer in flat.layers() if layer.kind in WEIGHTED]
+    layers = [layer for layer in flat.layers() if layer.kind in WEIGHTED and flat.is_int8(layer.output)]
+    if not layers:
+        return quantised
     same = {layer: floating[flat.tensors[layer.output].name] for layer in layers}
     wanted = _means(calibrated, list(same.values()), few)
     for layer in layers:

@@ -58,6 +58,10 @@ class Flat:
         """A tensor's shape."""
         return tuple(int(n) for n in self.tensors[number].shape)
 
+    def is_int8(self, number: int) -> bool:
+        """Whether a tensor is stored in int8."""
+        return self.tensors[number].type == schema.TensorType.INT8
+
     def quantisation(self, number: int) -> tuple[np.float32, int]:
         """(scale, zero point) of a tensor that has one of each."""
         held = self.tensors[number].quantization

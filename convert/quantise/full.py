@@ -1,6 +1,6 @@
 """A full-integer TFLite model from a set-up converter: ranges, int8, biases, and what noise is left."""
 
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,24 +9,13 @@ from tensorflow.lite.python import convert as tf_convert
 
 from convert.quantise import noise
 from convert.quantise.bias import corrected
+from convert.quantise.flat import Flat
+from convert.quantise.how import How
 from convert.quantise.portable import clear_of_ties
 from convert.quantise.ranges import TAIL, least_error, observe, with_ranges
 from convert.spread import spread
 
 NOISE_PICTURES = 16  # of the calibration set, for the table of layers
-
-
-@dataclass(frozen=True)
-class How:
-    """How a model is quantised.
-
-    ranges: `observed`, `clipped`, of `least-error`, or `tensorflow`: the calibrator's own. bias_pictures: so many
-    correct the biases, 0: none do. per_channel: False is for comparison and for planted faults.
-    """
-
-    ranges: str = "observed"
-    bias_pictures: int = 0
-    per_channel: bool = True
 
 
 def quantise(
@@ -46,16 +35,29 @@ def quantise(
         calibrated = with_ranges(calibrated, least_error(calibrated, samples))
     elif how.ranges != "tensorflow":
         calibrated = with_ranges(calibrated, observe(calibrated, samples, TAIL if how.ranges == "clipped" else 0.0))
-    quantised = tf_convert.mlir_quantize(
+    few = [samples[i] for i in spread(len(samples), NOISE_PICTURES)]
+    int8 = partial(
+        tf_convert.mlir_quantize,
         calibrated,
         fully_quantize=True,
         input_data_type=input_type,
         output_data_type=output_type,
         disable_per_channel=not how.per_channel,
     )
+    quantised = int8()
+    if how.float_operators:
+        quantised = int8(denylisted_nodes=_noisiest(calibrated, quantised, few, how.float_operators))
     quantised = clear_of_ties(quantised)
     if how.bias_pictures:
         quantised = corrected(
             calibrated, quantised, samples, [samples[i] for i in spread(len(samples), how.bias_pictures)]
         )
-    return quantised, noise.of_layers(calibrated, quantised, [samples[i] for i in spread(len(samples), NOISE_PICTURES)])
+    return quantised, noise.of_layers(calibrated, quantised, few)
+
+
+def _noisiest(calibrated: bytes, quantised: bytes, samples: list[np.ndarray], count: int) -> set[str]:
+    """Names of the `count` operators with the least signal for their noise."""
+    flat, found = Flat(quantised), noise.of_layers(calibrated, quantised, samples)
+    worst = sorted((layer for layer in found if layer.decibel is not None), key=lambda layer: layer.decibel)
+    layers = flat.layers()
+    return {flat.tensors[layers[layer.number].output].name.decode() for layer in worst[:count]}

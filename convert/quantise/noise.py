@@ -28,7 +28,11 @@ def of_layers(calibrated: bytes, quantised: bytes, samples: list[np.ndarray]) ->
     calibrated: the float model; its tensors are found by their names. samples: float32 inputs in real values.
     """
     flat, floating = Flat(quantised), Flat(calibrated).numbers()
-    numbered = [(n, layer) for n, layer in enumerate(flat.layers()) if flat.tensors[layer.output].name in floating]
+    numbered = [
+        (n, layer)
+        for n, layer in enumerate(flat.layers())
+        if flat.is_int8(layer.output) and flat.tensors[layer.output].name in floating
+    ]
     one, other = Tracer(calibrated), Tracer(quantised)
     sums = np.zeros((len(numbered), 4))  # squares of the float values, of the differences; sums of both
     counts = np.zeros(len(numbered))

@@ -22,6 +22,8 @@ def clear_of_ties(quantised: bytes) -> bytes:
     """
     flat = Flat(quantised)
     for number, layer in enumerate(flat.layers()):
+        if not flat.is_int8(layer.output):
+            continue
         if layer.kind == "PAD":  # hands its input's scale on
             flat.set_scale(layer.output, flat.quantisation(layer.inputs[0])[0])
         elif layer.kind in ("MUL", "MEAN"):

@@ -1,0 +1,16 @@
+"""How int8-full is quantised: what the recipe, the study and the planted faults choose between."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class How:
+    """ranges: `observed`, `clipped`, of `least-error`, or `tensorflow`: the calibrator's own. bias_pictures: so many
+    correct the biases, 0: none do. For comparison and for planted faults alone: per_channel False, and float_operators,
+    the number of operators that stay in float32, those with the most noise.
+    """
+
+    ranges: str = "observed"
+    bias_pictures: int = 0
+    per_channel: bool = True
+    float_operators: int = 0
