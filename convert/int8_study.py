@@ -3,7 +3,8 @@
 `python -m convert.int8_study STUDENT --data DATA` converts one student as many ways as there are steps, loads each file
 with the device's interpreter and prints one row each: agreement with PyTorch on the held-out pictures, logit error,
 accuracy and AUC minus PyTorch's, latency against float32 in interleaved rounds, and into how many pieces XNNPACK's
-delegation leaves the graph. `--file NAME=FILE` adds a file that another converter wrote.
+delegation leaves the graph. `--file NAME=FILE` adds a file that another converter wrote, `--peer FOLDER` what
+ai-edge-quantizer makes of the float file of the last step.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import numpy as np
 
 from convert import calibration, tflite
 from convert.int8_network import write_float_onnx, write_int8_onnx
+from convert.peer import environment
 from convert.pipeline import FLOAT_ONNX, Subject, subject_of
 from convert.quantise.how import How
 from convert.verify.examine import examine
@@ -60,6 +62,16 @@ BESIDE: tuple[tuple[str, dict[str, Any]], ...] = (
 )
 
 
+# Whose ranges, and whether channels without weights keep their bias. OURS: those of the last step's file.
+OURS = "ours"
+PEER: tuple[tuple[str, str, bool], ...] = (
+    ("ai-edge-quantizer", "moving-average", False),
+    ("ai-edge-quantizer, biases kept", "moving-average", True),
+    ("ai-edge-quantizer, biases kept, least and greatest values", "min-max", True),
+    ("ai-edge-quantizer, biases kept, our ranges", OURS, True),
+)
+
+
 def main(arguments: list[str]) -> int:
     """Convert each way, measure, print the table."""
     parser = argparse.ArgumentParser(prog="python -m convert.int8_study", description=__doc__)
@@ -68,13 +80,15 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--file", action="append", default=[], metavar="NAME=FILE", help="another int8 file; repeatable"
     )
+    parser.add_argument("--peer", type=Path, metavar="FOLDER", help="its environment, made when it is not there")
     args = parser.parse_args(arguments)
+    peer = environment.prepared(args.peer) if args.peer else None
     others = dict(_named(text) for text in args.file)
     run = runs.load_run(args.student, "student")
     split = split_of(candidate(run), read_dataset(args.data))
     subject = subject_of(run, split, run.meta.recipe.convert, None)
     with tempfile.TemporaryDirectory() as work:
-        models = _convert(subject, split, Path(work)) | {name: Model(path) for name, path in others.items()}
+        models = _convert(subject, split, Path(work), peer) | {name: Model(path) for name, path in others.items()}
         latency = _latencies(list(models.values()), subject.held_out.lumas)
         print(f"{RESEARCH_NOTICE} {len(subject.held_out.names)} held-out pictures against PyTorch.\n")
         print("| step | agree | root mean square of the logit error | accuracy | AUC | time, float32 = 1 | pieces |")
@@ -102,8 +116,8 @@ def _row(name: str, model: Model, time_ratio: float, subject: Subject) -> str:
     )
 
 
-def _convert(subject: Subject, split: Split, work: Path) -> dict[str, Model]:
-    """float32 and an int8-full file for each step, opened."""
+def _convert(subject: Subject, split: Split, work: Path, peer: Path | None) -> dict[str, Model]:
+    """float32 and an int8-full file for each step, opened. peer: the Python that has ai-edge-quantizer."""
     preprocess, recipe = subject.run.meta.recipe.preprocess, replace(subject.recipe, **_PLAIN)
     drawn, _ = calibration.draw(split.train, preprocess, recipe.calibration_pictures, subject.run.meta.recipe.seed)
     np.save(work / "calibration.npy", drawn.lumas)
@@ -126,6 +140,25 @@ def _convert(subject: Subject, split: Split, work: Path) -> dict[str, Model]:
         if not models:
             models["float32"] = Model(made["float32"])
         models[f"int8-full, {name}"] = Model(made["int8-full"])
+        if peer and name == STEPS[-1][0]:
+            models |= _of_peer(peer, job, made["int8-full"], folder)
+    return models
+
+
+def _of_peer(peer: Path, job: tflite.Job, ours: Path, folder: Path) -> dict[str, Model]:
+    onnx, models = Path(job.int8_onnx).stem, {}
+    for number, (name, ranges, silent) in enumerate(PEER):
+        out = folder / f"peer-{number}.tflite"
+        environment.quantise(
+            peer,
+            folder / onnx / f"{onnx}_float32.tflite",
+            Path(job.calibration[0]),
+            out,
+            str(ours) if ranges == OURS else ranges,
+            job.centre,
+            silent,
+        )
+        models[name] = Model(out)
     return models
 
 
