@@ -227,7 +227,7 @@ def _criterion(
     terms: list[nn.Module] = [Labels(distill.alpha if taught else 1.0, weights, how.smoothing)]
     if taught:
         living = None if teacher is None else _living(teacher)
-        terms.append(Answers(1 - distill.alpha, distill.temperature, living))
+        terms.append(Answers(1 - distill.alpha, distill.temperature, living, distill.wrong))
     if kind == "student" and distill.features:
         terms.append(Features(distill.features, distill.feature_pairs, network, teacher.network, size))
     if kind == "student" and recipe.student.masks.weight:

@@ -2,8 +2,12 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from train import torchvision_shim  # noqa: F401  before timm
 
@@ -12,6 +16,7 @@ import timm
 from torch import Tensor, nn
 
 from device.errors import UserError
+from train.losses import shifted
 from train.networks.backbone import Luma
 from train.objectives.classes import Answers, Labels
 from train.objectives.features import Features, as_map
@@ -58,6 +63,39 @@ def test_pictures_without_an_answer_do_not_count() -> None:
     none = Answers(1.0, 1.0, None)({"soft": torch.full((2, 3), math.nan)}, LOGITS.clone().requires_grad_())["answers"]
     none.backward()
     assert none.item() == 0.0
+
+
+def test_what_becomes_of_wrong_answers() -> None:
+    # Labels 1 and 1. The first answer, (1/2, 1/4, 1/4), says 0; the second, the student's own, is right.
+    batch = {"target": torch.tensor([1, 1]), "soft": LOGITS.clone()}
+    student = torch.log(torch.tensor([[0.5, 0.25, 0.25], [0.25, 0.5, 0.25]]))
+    student[0] = torch.log(torch.tensor([0.25, 0.25, 0.5]))
+    # kept: 1/2 ln 2 + 1/4 ln 1 + 1/4 ln 1/2 = ln(2) / 4 of the first, 0 of the second
+    # shifted to (1/4, 1/2, 1/4): 1/4 ln 1 + 1/2 ln 2 + 1/4 ln 1/2, the same sum by symmetry
+    kept, shift, drop = (
+        Answers(1.0, 1.0, None, wrong)(batch, student)["answers"].item() for wrong in ("keep", "shift", "drop")
+    )
+    assert (kept, shift) == (pytest.approx(math.log(2) / 8), pytest.approx(math.log(2) / 8))
+    assert drop == pytest.approx(0.0, abs=1e-7)
+    batch["target"] = torch.tensor([2, 1])  # shifted to (1/4, 1/4, 1/2): just what the student says
+    assert Answers(1.0, 1.0, None, "shift")(batch, student)["answers"].item() == pytest.approx(0.0, abs=1e-7)
+    assert torch.equal(batch["soft"], LOGITS)
+    unknown = {"target": torch.tensor([2, 1]), "soft": torch.full((2, 3), math.nan)}
+    for wrong in ("shift", "drop"):
+        assert Answers(1.0, 1.0, None, wrong)(unknown, student)["answers"].item() == 0.0
+
+
+@given(
+    answers=arrays(np.float32, st.tuples(st.integers(1, 6), st.just(4)), elements=st.floats(-30, 30, width=32)),
+    seed=st.integers(0, 99),
+)
+def test_a_shifted_answer_says_the_label_and_keeps_its_numbers(answers: np.ndarray, seed: int) -> None:
+    target = torch.randint(0, 4, (len(answers),), generator=torch.Generator().manual_seed(seed))
+    found = shifted(torch.from_numpy(answers), target)
+    assert torch.equal(found.gather(1, target[:, None])[:, 0], found.max(dim=1).values)
+    assert np.array_equal(np.sort(found.numpy(), axis=1), np.sort(answers, axis=1))
+    right = answers.argmax(axis=1) == target.numpy()
+    assert np.array_equal(found.numpy()[right], answers[right])
 
 
 def test_a_living_teacher_sees_the_batch() -> None:

@@ -159,6 +159,10 @@ def test_a_wrong_type_is_named(tmp_path: Path, text: str, key: str, wanted: str)
         ("[augment]\noffset = 200", "augment.offset"),
         ("[preprocess]\nheight = 8", "8 x 224"),
         ("[preprocess]\nfill = 256", "fill"),
+        (
+            'distill = { wrong = "drop" }\nstudent = { network = { name = "a" }, fit = { mixup = 0.2 } }',
+            "distill.wrong",
+        ),
         ("[convert]\ntarget_sensitivity = 0", "convert.target_sensitivity"),
         ("[convert]\ncoverage = 1.01", "convert.coverage"),
         ("[convert]\ncalibration_pictures = 19", "convert.calibration_pictures"),

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from train.losses import kl_teacher_student
+from train.losses import kl_teacher_student, shifted
 
 Batch = dict[str, Tensor]
 
@@ -35,16 +35,23 @@ class Labels(nn.Module):
 class Answers(nn.Module):
     """share * T^2 * KL(teacher || student), mean over the pictures that have an answer.
 
-    teacher: a function luma -> logits for a living teacher; None: the batch's cached `soft`.
+    teacher: a function luma -> logits for a living teacher; None: the batch's cached `soft`. wrong: what becomes of an
+    answer whose likeliest class is not the label, see Distill.
     """
 
-    def __init__(self, share: float, temperature: float, teacher: Callable[[Tensor], Tensor] | None) -> None:
+    def __init__(
+        self, share: float, temperature: float, teacher: Callable[[Tensor], Tensor] | None, wrong: str = "keep"
+    ) -> None:
         super().__init__()
-        self.share, self.temperature, self.teacher = share, temperature, teacher
+        self.share, self.temperature, self.teacher, self.wrong = share, temperature, teacher, wrong
 
     def forward(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
         soft = batch["soft"] if self.teacher is None else self.teacher(batch["luma"])
         answered = ~torch.isnan(soft).any(dim=1)
+        if self.wrong == "drop":
+            answered &= soft.argmax(dim=1) == batch["target"]
+        elif self.wrong == "shift":
+            soft = shifted(soft, batch["target"])
         if not answered.any():
             return {"answers": logits.sum() * 0.0}
         return {"answers": self.share * kl_teacher_student(logits[answered], soft[answered], self.temperature)}

@@ -51,6 +51,8 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check_seed("seed", self.seed)
+        if self.distill.wrong != "keep" and self.student.fit.mixup:
+            raise ValueError("distill.wrong compares an answer with one label; with student.fit.mixup, leave it away.")
 
 
 def shipped() -> list[str]:

@@ -23,6 +23,11 @@ class Distill:
     cached ones (train/soft): to `views` numbered views of each picture, drawn from view_seed. targets: `view`, the
     student sees these views, each beside its own answer; `mean`, it sees any augmentation beside the mean answer.
 
+    wrong: what becomes of an answer whose likeliest class is not the label. `keep`: nothing; `shift`: the two classes'
+    logits change places, so that what is said of the others stays (Wen, Lai, Qian, Preparing Lessons: Improve Knowledge
+    Distillation with Better Supervision, Neurocomputing 2021, section 3.2.1, Probability Shift); `drop`: it is left
+    out.
+
     feature_pairs: intermediate layers that are made alike through 1x1 adapters, which are not exported; they need a
     living teacher.
     """
@@ -32,6 +37,7 @@ class Distill:
     views: int = 8
     view_seed: int = 0
     targets: Literal["view", "mean"] = "view"
+    wrong: Literal["keep", "shift", "drop"] = "keep"
     features: float = 0.0
     feature_pairs: tuple[FeaturePair, ...] = ()
 
