@@ -11,7 +11,7 @@ from train_commands import refused
 
 from device.errors import UserError
 from train import fit
-from train.data.busi import load_lumas, read_dataset
+from train.data.busi import load_lumas, read_dataset, targets_of
 from train.data.splits import Split, make_split
 from train.recipe import Distill, FeaturePair, MaskRecipe, Recipe, load_recipe
 from train.runs import load_run, make_network
@@ -59,6 +59,15 @@ def test_cached_answers_teach(made, tmp_path: Path, targets: str) -> None:
     assert run.meta.soft_targets_sha256 == "0" * 64
     assert run.meta.teacher_sha256 is None
     assert {"train_labels", "train_answers"} <= set(log_of(run.folder))
+
+
+def test_answers_that_contradict_the_label_can_be_shifted(made, tmp_path: Path) -> None:
+    data, recipe, split = made
+    recipe = replace(recipe, distill=Distill(alpha=0.0, temperature=2.0, targets="mean", wrong="shift"))
+    recipe = student(recipe, fit=replace(recipe.student.fit, epochs=8, lr=5e-3, select="last"))
+    run = distill(data, recipe, split, None, None, tmp_path / "run", cached(split))
+    said = fit.predict(run.network, load_lumas(split.train, recipe.preprocess)).argmax(axis=1)
+    assert (said == targets_of(split.train)).mean() > 0.8, "always malignant, the answers came to be the labels"
 
 
 def test_other_answers_are_another_run(made, tmp_path: Path) -> None:
