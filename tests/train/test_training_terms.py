@@ -11,8 +11,9 @@ from train_commands import refused
 
 from device.errors import UserError
 from train import fit
-from train.data.busi import load_lumas, read_dataset, targets_of
+from train.data.busi import load_lumas, read_dataset
 from train.data.splits import Split, make_split
+from train.data.torch_data import targets_of
 from train.recipe import Distill, FeaturePair, MaskRecipe, Recipe, load_recipe
 from train.runs import load_run, make_network
 from train.training import distill
