@@ -10,6 +10,7 @@ from device import RESEARCH_NOTICE
 
 COMMANDS = {
     "run": ("device.daemon", "read frames, judge each, log what is seen"),
+    "replay": ("device.replay", "judge a record of verdicts again, and compare"),
     "bench": ("device.bench", "measure load, latency, memory and temperature of bundles"),
     "show": ("device.cli", "check a bundle and print what it is"),
     "models": ("device.models_cli", "check and list the models of this machine, install one, roll back"),

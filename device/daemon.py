@@ -14,7 +14,7 @@ from pathlib import Path
 
 import cv2
 
-from device import RESEARCH_NOTICE, __version__, files, installed, log, report, trust
+from device import RESEARCH_NOTICE, __version__, files, installed, log, record, report, trust
 from device.bundle import Bundle
 from device.capture import Frame, Source
 from device.capture.folder import FolderSource
@@ -24,11 +24,13 @@ from device.capture.pump import Grabbed, Pump, Signal
 from device.capture.video import VideoSource
 from device.choice import choose
 from device.errors import UserError
-from device.judge import BadFrame, Snapshot, judge
+from device.judge import BadFrame, Judge, Snapshot
 from device.latest import Latest
 from device.notify import Notifier
+from device.over_time import OverTime
 from device.runtime import Model
 from device.stages import Tally
+from device.sweep import Sweep
 from device.telemetry import Health, Telemetry
 
 POLL_S = 0.2  # how soon a signal or a change of the source is noticed while no frame comes
@@ -55,17 +57,22 @@ class Daemon:
         say: Callable[[str], None] = log.say,
         origin: str = "option",
         notes: tuple[str, ...] = (),
+        how: OverTime | None = None,
     ) -> None:
         self.bundle, self.model, self.source, self.notifier, self.rows = bundle, model, source, notifier, rows
         self.origin, self.notes = origin, notes
         self.asked_to_stop: str | None = None  # why; set by a signal handler, hence a plain attribute
         self.latest: Snapshot | None = None
         self.tally = Tally()
+        self.sweep = Sweep()  # the whole run's
         self.health = report.HealthOfRun()
         self._say = say
+        self._judged = Judge(model, bundle.meta, how or OverTime())
         self._slot: Latest[Grabbed] = Latest()
         self._pump = Pump(source, self._slot, say)
-        self._tally = Tally()  # of the second that runs
+        self._tally = Tally()  # of the second that runs, as are the next two
+        self._fresh: Snapshot | None = None
+        self._changes = 0
         self._frames_told: dict[str, int] = {}
         self._health: Health | None = None
         self._telemetry = Telemetry()
@@ -121,19 +128,18 @@ class Daemon:
 
     def _judge(self, grabbed: Grabbed) -> None:
         try:
-            snapshot = judge(grabbed.frame, grabbed.at, time.monotonic(), self.model, self.bundle.meta)
+            snapshot = self._judged.judge(grabbed.frame, grabbed.at, time.monotonic())
         except BadFrame as error:
             self._count_bad(grabbed.frame, error)
             return
-        self.latest = snapshot
+        if self.latest is not None and snapshot.belief.verdict.label != self.latest.belief.verdict.label:
+            self._changes += 1
+        self.latest = self._fresh = snapshot
+        self.sweep.add(snapshot.belief)
         for tally in (self._tally, self.tally):
             tally.add(snapshot.verdict.label, snapshot.stages_ms)
         if self.rows is not None:
-            verdict = snapshot.verdict
-            probabilities = [verdict.probabilities.get(name) for name in self.bundle.meta.classes]
-            self.rows.add(
-                [snapshot.sequence, snapshot.name, snapshot.captured, verdict.label, verdict.reason, *probabilities]
-            )
+            self.rows.add(record.row(snapshot, self.bundle.meta.classes))
         self.notifier.ready()
         self.notifier.progress()
 
@@ -185,9 +191,11 @@ class Daemon:
         fresh = {name: count - self._frames_told.get(name, 0) for name, count in frames.items()}
         line = report.second(tally, fresh, now - self._ticked, self._health, self.bundle.meta.classes)
         signal_now = self.source_state()
-        line |= {"signal": signal_now.state, "synthetic": self.synthetic, "use": "research-only"}
+        line |= report.shown(self._fresh, self._changes) | {"signal": signal_now.state}
+        line |= {"synthetic": self.synthetic, "use": "research-only"}
         self._say(log.pairs(line))
         self._ticked, self._frames_told, self._tally = now, frames, Tally()
+        self._fresh, self._changes = None, 0
         self._bad_told = self._bad_told and not tally.judged  # a new case once it was well for a time
         detail = f" ({signal_now.detail})" if signal_now.detail else ""
         self.notifier.status(
@@ -226,6 +234,7 @@ class Daemon:
             seconds=self._ticked - self._began,
             ended=ended,
             health=self.health,
+            sweep=self.sweep.summary(),
         )
 
 
@@ -257,9 +266,11 @@ def main(args: argparse.Namespace) -> int:
     for path in (args.verdicts, args.summary):
         if path is not None and not path.absolute().parent.is_dir():  # now, not after hours of running
             raise UserError(f"{path}: its folder does not exist; make it or give another file.")
-    rows = open_rows(args.verdicts, bundle, source) if args.verdicts else None
+    synthetic = True if bundle.meta.synthetic else source.synthetic
+    how = OverTime()
+    rows = record.open_record(args.verdicts, bundle, synthetic, how) if args.verdicts else None
     notifier = Notifier()
-    daemon = Daemon(bundle, chosen.model, source, notifier, rows, origin=chosen.origin, notes=chosen.notes)
+    daemon = Daemon(bundle, chosen.model, source, notifier, rows, origin=chosen.origin, notes=chosen.notes, how=how)
 
     def stop(number: int, _: object) -> None:
         daemon.asked_to_stop = signal.Signals(number).name
@@ -288,17 +299,6 @@ def make_source(args: argparse.Namespace) -> Source:
     if args.source == "video":
         return VideoSource(args.path, args.fps, args.loop)
     return FolderSource(args.path, DEFAULT_FPS if args.fps is None else args.fps, args.loop)
-
-
-def open_rows(path: Path, bundle: Bundle, source: Source) -> log.RowFile:
-    """The file of verdicts: a comment line that says what the run is, then one column per class's probability.
-
-    Raises UserError when the file exists and is no such record.
-    """
-    meta = bundle.meta
-    what = {"bundle": meta.name, "id": bundle.id, "synthetic": True if meta.synthetic else source.synthetic}
-    columns = ["sequence", "name", "captured_s", "verdict", "reason", *(f"p_{name}" for name in meta.classes)]
-    return log.RowFile(path, f"{RESEARCH_NOTICE} {log.pairs(what)}", columns)
 
 
 def write_summary(path: Path, data: dict) -> None:

@@ -5,7 +5,9 @@ from typing import Any
 from device import RESEARCH_NOTICE, __version__
 from device.bundle import Bundle
 from device.decide import ABSTAIN
+from device.judge import Snapshot
 from device.stages import STAGES, Latencies, Tally
+from device.sweep import SweepSummary
 from device.telemetry import Health
 
 
@@ -64,6 +66,15 @@ def second(
     return line | verdict_counts(tally, classes)
 
 
+def shown(latest: Snapshot | None, changes: int) -> dict[str, Any]:
+    """The verdict over time at the end of a second, None when no frame of it was judged, and how often it changed."""
+    if latest is None:
+        return {"shown": None, "shown_p_malignant": None, "scene": None, "changes": changes}
+    belief = latest.belief
+    said = {"shown": belief.verdict.label, "shown_p_malignant": belief.verdict.probabilities.get("malignant")}
+    return said | {"scene": belief.scene, "changes": changes}
+
+
 def summary(
     *,
     bundle: Bundle,
@@ -76,6 +87,7 @@ def summary(
     seconds: float,
     ended: str,
     health: HealthOfRun,
+    sweep: SweepSummary,
 ) -> dict[str, Any]:
     """The whole run as plain data for a JSON file: latencies in milliseconds, unknown figures None."""
     meta = bundle.meta
@@ -93,6 +105,10 @@ def summary(
         "fps_judged": tally.judged / seconds if seconds > 0 else None,
         "frames": frames,
         "verdicts": verdict_counts(tally, meta.classes),
+        "over_time": {
+            "verdicts": {label: sweep.frames.get(label, 0) for label in (*meta.classes, ABSTAIN)},
+            "sustained_malignant": sweep.sustained_malignant,
+        },
         "stages_ms": {stage: _latencies(tally.stages[stage]) for stage in STAGES},
         "health": health.as_dict(),
     }
