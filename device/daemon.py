@@ -20,6 +20,7 @@ from device.capture import Frame, Source
 from device.capture.folder import FolderSource
 from device.capture.pace import DEFAULT_FPS
 from device.capture.phantom import PhantomSource
+from device.capture.process import ProcessSource
 from device.capture.pump import Grabbed, Pump, Signal
 from device.capture.video import VideoSource
 from device.choice import choose
@@ -175,9 +176,9 @@ class Daemon:
     def frames(self) -> dict[str, int]:
         """Frames of the whole run so far. At its end captured = judged + skipped + bad; undecodable ones are extra."""
         return {
-            "captured": self._pump.captured,
+            "captured": self._pump.captured + self.source.skipped,
             "judged": self.tally.judged,
-            "skipped": self._slot.replaced,
+            "skipped": self._slot.replaced + self.source.skipped,
             "bad": self.tally.bad,
             "undecodable": self._pump.undecodable,
         }
@@ -293,12 +294,13 @@ def make_source(args: argparse.Namespace) -> Source:
     if args.source == "phantom":
         if args.path is not None:
             raise UserError(f"--path {args.path} goes with --source folder or video; the phantom takes none.")
-        return PhantomSource(DEFAULT_FPS if args.fps is None else args.fps)
+        return ProcessSource(PhantomSource, fps=DEFAULT_FPS if args.fps is None else args.fps)
     if args.path is None:
         raise UserError(f"--source {args.source} needs --path: give the {args.source} to read.")
     if args.source == "video":
-        return VideoSource(args.path, args.fps, args.loop)
-    return FolderSource(args.path, DEFAULT_FPS if args.fps is None else args.fps, args.loop)
+        return ProcessSource(VideoSource, path=args.path, fps=args.fps, loop=args.loop)
+    fps = DEFAULT_FPS if args.fps is None else args.fps
+    return ProcessSource(FolderSource, folder=args.path, fps=fps, loop=args.loop)
 
 
 def write_summary(path: Path, data: dict) -> None:

@@ -1,7 +1,7 @@
 """Where frames come from: one small interface, one file per source, and a name for each way of failing.
 
-A source is opened, grabbed from and closed by one and the same thread, and holds nothing of the daemon's: so it can
-later live in a process of its own that may be killed. On any failure but a single bad frame the caller closes the
+A source is opened, grabbed from and closed by one and the same thread, and holds nothing of the daemon's: it lives in a
+process of its own that may be killed (process.py). On any failure but a single bad frame the caller closes the
 source and opens it again, because that is the one reaction that is right for every driver.
 """
 
@@ -33,6 +33,10 @@ class NoData(CaptureError):
     """Nothing came within the timeout, and the device does not say why."""
 
     state = "no data"
+
+
+class NoAnswer(NoData):
+    """Nothing was heard, not even that there is nothing: no knowledge of any kind."""
 
 
 class Unsupported(CaptureError):
@@ -73,12 +77,13 @@ class Source(Protocol):
 
     description: kind and origin for the log. synthetic: the pictures show nobody; None when that is unknown, as with
     a file. live: frames come at their own pace, so the newest one counts; otherwise the source waits and every frame
-    is to be judged.
+    is to be judged. skipped: frames that came and gave way to newer ones before they were grabbed.
     """
 
     description: str
     synthetic: bool | None
     live: bool
+    skipped: int
 
     def open(self) -> None:
         """Take hold of the source. Raises UserError when the request itself is wrong, else a CaptureError."""

@@ -55,6 +55,7 @@ class FolderSource:
     """
 
     synthetic = None
+    skipped = 0
 
     def __init__(self, folder: Path, fps: float, loop: bool = False) -> None:
         self.folder, self.loop = Path(folder), loop

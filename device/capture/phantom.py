@@ -14,6 +14,7 @@ class PhantomSource:
     """
 
     synthetic = True
+    skipped = 0
 
     def __init__(self, fps: float, seed: int = 0) -> None:
         self.live = checked_fps(fps) > 0

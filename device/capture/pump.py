@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from device.capture import CaptureError, EndOfStream, Frame, NoData, Source, Undecodable
+from device.capture import CaptureError, EndOfStream, Frame, NoAnswer, NoData, Source, Undecodable
 from device.errors import UserError
 from device.latest import Latest
 
@@ -107,8 +107,9 @@ class Pump:
         while not self._stop.is_set():
             try:
                 frame = self._source.grab(GRAB_TIMEOUT_S)
-            except NoData:
-                self._known_absence()
+            except NoData as error:
+                if not isinstance(error, NoAnswer):
+                    self._known_absence()
                 if time.monotonic() - last >= NO_DATA_S:
                     raise
                 continue

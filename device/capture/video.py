@@ -24,6 +24,7 @@ class VideoSource:
     """
 
     synthetic = None
+    skipped = 0
 
     def __init__(self, path: Path, fps: float | None = None, loop: bool = False) -> None:
         self.path, self.loop = Path(path), loop

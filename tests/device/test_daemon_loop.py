@@ -36,7 +36,7 @@ class Scripted:
     opening: what each `open` raises, in turn, None for nothing; afterwards it succeeds.
     """
 
-    description, synthetic = "scripted", None
+    description, synthetic, skipped = "scripted", None, 0
 
     def __init__(self, steps: list, live: bool = True, opening: list[Exception | None] | None = None) -> None:
         self.live, self._steps, self._opening = live, iter(steps), iter(opening or [])

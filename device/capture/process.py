@@ -1,0 +1,176 @@
+"""A source in a process of its own, which is killed when it does not answer."""
+
+import array
+import json
+import mmap
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from device.capture import (
+    CaptureError,
+    EndOfStream,
+    Frame,
+    NoAnswer,
+    NoData,
+    NoDevice,
+    NoSignal,
+    Source,
+    Undecodable,
+    Unsupported,
+)
+from device.capture import child as other_side
+from device.errors import UserError
+
+OPEN_S = 8.0  # the phantom's tissue takes a second or two on a Pi, a camera's start-up as long
+HANG_S = 1.5  # a child that is asked says something every other.GRAB_S; after this silence it hangs
+END_S = 0.3  # time to close the source well before the process is killed
+_STATES = {kind.state: kind for kind in (NoDevice, NoSignal, NoData, Unsupported, EndOfStream)}
+
+
+class Hung(CaptureError):
+    """The source's process did not answer and was killed; a driver that blocks for ever, mostly."""
+
+    state = "hung"
+
+
+class Died(CaptureError):
+    """The source's process has ended by itself: a crash of a driver or decoder, or out of memory."""
+
+    state = "died"
+
+
+class ProcessSource:
+    """`kind(**arguments)` in a child process; a Source itself. arguments: what JSON can say, and paths.
+
+    skipped: frames that the child replaced by newer ones before they were asked for.
+    """
+
+    def __init__(self, kind: type, **arguments: Any) -> None:
+        plain = {name: str(value) if isinstance(value, Path) else value for name, value in arguments.items()}
+        self._spec = json.dumps({"source": f"{kind.__module__}:{kind.__qualname__}", "arguments": plain})
+        twin: Source = kind(**arguments)  # never opened; it refuses wrong arguments, and says what it is
+        self.description, self.synthetic, self.live = twin.description, twin.synthetic, twin.live
+        self.skipped = 0
+        self._sequence = 0
+        self._process: subprocess.Popen | None = None
+        self._socket: socket.socket | None = None
+        self._memory: mmap.mmap | None = None
+        self._asked: float | None = None
+
+    def open(self) -> None:
+        """Start the child and let it open the source. Raises what the source raises, Hung and Died."""
+        self.close()
+        mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        root = str(Path(__file__).resolve().parents[2])
+        search = os.pathsep.join([root, *filter(None, sys.path)])
+        command = [sys.executable, "-m", "device.capture.child", str(theirs.fileno()), self._spec]
+        with theirs:
+            self._socket = mine
+            self._process = subprocess.Popen(
+                command,
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, "PYTHONPATH": search},
+            )
+        self._asked = time.monotonic()
+        self._heard(OPEN_S, OPEN_S)
+
+    def grab(self, timeout: float) -> Frame:
+        """The newest frame. Raises what the source raises; NoAnswer when the child has said nothing at all within
+        `timeout` seconds, Hung when it has not for HANG_S, Died when it is gone."""
+        if self._socket is None:
+            raise NoDevice(f"{self.description} is not open")
+        if self._asked is None:
+            self._asked = time.monotonic()
+            try:
+                self._socket.send(b"?")
+            except ConnectionError as error:
+                raise self._died() from error
+        said = self._heard(timeout, HANG_S)
+        found = said["frame"]
+        self.skipped += found["skipped"]
+        shape = tuple(found["shape"])
+        start = found["slot"] * found["capacity"]
+        # Copied: the slot is the child's again with the next request.
+        pixels = np.frombuffer(self._memory, np.uint8, int(np.prod(shape)), start).reshape(shape).copy()
+        self._sequence += 1
+        return Frame(pixels, self._sequence - 1, found["captured"], found["name"])
+
+    def _heard(self, timeout: float, hang: float) -> dict[str, Any]:
+        """The child's answer; `timeout`, `hang`: seconds until NoAnswer and Hung."""
+        left = min(timeout, self._asked + hang - time.monotonic())
+        self._socket.settimeout(max(left, 1e-3))
+        try:
+            text, handed, _, _ = self._socket.recvmsg(other_side.MESSAGE, socket.CMSG_SPACE(array.array("i").itemsize))
+        except TimeoutError as error:
+            if time.monotonic() - self._asked < hang - 0.01:  # a wait may end a little early
+                raise NoAnswer("the source's process has not answered yet") from error
+            self._kill()
+            raise Hung(f"{self.description} did not answer for {hang:g} s; its process was killed") from error
+        except ConnectionError as error:
+            raise self._died() from error
+        if not text:
+            raise self._died()
+        self._asked = None
+        for _, _, data in handed:
+            self._map(array.array("i", data)[0])
+        return _told(json.loads(text))
+
+    def _map(self, descriptor: int) -> None:
+        self._unmap()
+        try:
+            self._memory = mmap.mmap(descriptor, 0, prot=mmap.PROT_READ)
+        finally:
+            os.close(descriptor)
+
+    def _unmap(self) -> None:
+        if self._memory is not None:
+            self._memory.close()
+            self._memory = None
+
+    def _died(self) -> Died:
+        try:
+            status = self._process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            self._kill()
+            status = None
+        why = "it closed its end" if status is None else f"signal {-status}" if status < 0 else f"status {status}"
+        return Died(f"the process of {self.description} has ended ({why})")
+
+    def _kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def close(self) -> None:
+        """End the child, by force when it does not end by itself; harmless when closed already."""
+        self._asked = None
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        if self._process is not None:
+            try:
+                self._process.wait(END_S)
+            except subprocess.TimeoutExpired:
+                self._kill()
+            self._process = None
+        self._unmap()
+
+
+def _told(said: dict[str, Any]) -> dict[str, Any]:
+    """`said` itself when it holds something; a failure as the exception it was on the other side."""
+    if "refused" in said:
+        raise UserError(said["refused"])
+    if "failed" in said:
+        raise _STATES.get(said["failed"], CaptureError)(said["detail"])
+    if "broken" in said:
+        raise Undecodable(said["broken"])
+    if "none" in said:
+        raise NoData(said["none"])
+    return said
