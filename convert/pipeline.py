@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from convert import calibration, export, report, tflite
+from convert.familiar import familiar
 from convert.int8_network import write_float_onnx, write_int8_onnx
 from convert.quantise.how import How
 from convert.verify import gates
@@ -25,6 +26,7 @@ from device import files, schema
 from device.bundle import Variant
 from device.decide import decide
 from device.errors import Refused, UserError
+from device.familiar import Familiar
 from device.runtime import Model
 from train import fit, runs
 from train.data.busi import CLASSES, DataSet, load_lumas
@@ -41,7 +43,8 @@ FLOAT_ONNX, INT8_ONNX = "student.onnx", "student-int8.onnx"
 
 @dataclass(frozen=True)
 class Subject:
-    """What is converted, and what its files are held against. theirs: the PyTorch student's own way to a verdict."""
+    """What is converted, and what its files are held against. theirs: the PyTorch student's own way to a verdict.
+    familiar: what the training pictures are like, for the bundles."""
 
     run: runs.Run
     recipe: ConvertRecipe
@@ -49,6 +52,7 @@ class Subject:
     hard: Hard
     derived: Derived | None
     theirs: Limits
+    familiar: Familiar | None = None
 
 
 def convert(
@@ -77,6 +81,7 @@ def convert(
     split = split_of(candidate(run), data, file=split_path)
     derived = read_derived(operating, run.meta) if operating else None
     subject = subject_of(run, split, recipe or run.meta.recipe.convert, derived)
+    subject = replace(subject, familiar=familiar(split, run.meta.recipe))
     with files.folder_beside(out) as aside:
         log = out.with_name(out.name + ".log")
         content = _convert_into(aside, subject, split, wanted, log)
@@ -220,6 +225,7 @@ def _meta(
         versions=_versions(model),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         files={},
+        familiar=subject.familiar,
     )
 
 

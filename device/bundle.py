@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from device import RESEARCH_NOTICE, files, schema, signing
 from device.errors import UserError
+from device.familiar import Familiar
 from device.preprocess import Preprocess
 
 SCHEMA_VERSION = 1
@@ -137,6 +138,7 @@ class Meta:
     versions: dict[str, str]
     created: str
     files: dict[str, FileEntry]
+    familiar: Familiar | None = None  # None: not known, and no frame is refused for being unlike the training
 
     def __post_init__(self) -> None:
         if self.temperature <= 0:

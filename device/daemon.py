@@ -38,6 +38,7 @@ POLL_S = 0.2  # how soon a signal or a change of the source is noticed while no 
 TICK_S = 1.0  # pause between two log lines
 STALL_S = 3.0  # a source that answers nothing at all for so long is called stalled
 STOP_S = 1.2  # time the capture thread is given to end; a stop as a whole takes 2 s at most
+ASSESS_S = 0.2  # how often the quality of a live picture is looked at: it costs half an inference
 STALLED = "stalled"
 SOURCES = ("phantom", "folder", "video")
 
@@ -68,7 +69,9 @@ class Daemon:
         self.sweep = Sweep()  # the whole run's
         self.health = report.HealthOfRun()
         self._say = say
-        self._judged = Judge(model, bundle.meta, how or OverTime())
+        # Of phantoms, and to a model that knows nothing else, quality says nothing.
+        assess_s = None if self.synthetic else ASSESS_S if source.live else 0.0
+        self._judged = Judge(model, bundle.meta, how or OverTime(), assess_s)
         self._slot: Latest[Grabbed] = Latest()
         self._pump = Pump(source, self._slot, say)
         self._tally = Tally()  # of the second that runs, as are the next two

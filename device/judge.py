@@ -1,5 +1,6 @@
 """One frame's way from pixels to a verdict, and to the verdict over time, with the time each stage takes."""
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -8,9 +9,10 @@ import numpy as np
 
 from device.bundle import Meta
 from device.capture import Frame
-from device.decide import Verdict, decide
+from device.decide import ABSTAIN, Verdict, decide
 from device.over_time import Belief, OverTime, step
 from device.preprocess import prepare
+from device.quality import OK, Quality, assess
 from device.runtime import Model
 from device.scene import Change, Watch
 
@@ -19,8 +21,9 @@ from device.scene import Change, Watch
 class Snapshot:
     """What is known about one judged frame.
 
-    logits: (classes,) of the model. change: since the frame before. verdict: of this frame alone. belief: with those
-    before it. stages_ms: milliseconds per name of device.stages.STAGES.
+    logits: (classes,) of the model. change: since the frame before. quality: where it is not OK, nothing is said of the
+    frame. verdict: of this frame alone. belief: with those before it. stages_ms: milliseconds per name of
+    device.stages.STAGES.
     """
 
     sequence: int
@@ -28,6 +31,7 @@ class Snapshot:
     captured: float
     logits: np.ndarray
     change: Change
+    quality: Quality
     verdict: Verdict
     belief: Belief
     stages_ms: dict[str, float]
@@ -38,10 +42,15 @@ class BadFrame(Exception):
 
 
 class Judge:
-    """Frame -> model input -> logits -> verdict -> belief, one frame after another."""
+    """Frame -> model input -> quality and logits -> verdict -> belief, one frame after another.
 
-    def __init__(self, model: Model, meta: Meta, how: OverTime) -> None:
+    assess_s: the quality of frames is looked at so often, and at once in a new scene; 0: of each frame; None: never.
+    """
+
+    def __init__(self, model: Model, meta: Meta, how: OverTime, assess_s: float | None = 0.0) -> None:
         self._model, self._meta, self.how = model, meta, how
+        self._assess_s, self._assessed = assess_s, -math.inf
+        self._quality = Quality(OK)
         self._watch = Watch(how.scene)
         self._belief: Belief | None = None
 
@@ -58,9 +67,10 @@ class Judge:
         prepared = time.monotonic()
         logits = self._model.logits(luma)
         inferred = time.monotonic()
-        verdict = decide(logits, self._meta)
         change = self._watch.see(luma)
-        self._belief = step(self._belief, frame.captured, logits, change, self._meta, self.how)
+        refused = self._refused(frame, luma, change)
+        verdict = decide(logits, self._meta) if refused is None else Verdict(ABSTAIN, {}, refused)
+        self._belief = step(self._belief, frame.captured, logits, change, self._meta, self.how, refused)
         decided = time.monotonic()
         seconds = {
             "grab": grabbed - frame.captured,
@@ -70,5 +80,23 @@ class Judge:
             "decide": decided - inferred,
             "total": decided - frame.captured,
         }
-        stages_ms = {stage: 1e3 * value for stage, value in seconds.items()}
-        return Snapshot(frame.sequence, frame.name, frame.captured, logits, change, verdict, self._belief, stages_ms)
+        return Snapshot(
+            frame.sequence,
+            frame.name,
+            frame.captured,
+            logits,
+            change,
+            self._quality,
+            verdict,
+            self._belief,
+            {stage: 1e3 * value for stage, value in seconds.items()},
+        )
+
+    def _refused(self, frame: Frame, luma: np.ndarray, change: Change) -> str | None:
+        """Why nothing is to be said of this frame, or None."""
+        if self._assess_s is None:
+            return None
+        new = change.difference is None or change.difference >= self.how.scene.new
+        if new or not 0 <= frame.captured - self._assessed < self._assess_s:
+            self._quality, self._assessed = assess(luma, frame.pixels, self._meta.familiar), frame.captured
+        return None if self._quality.state == OK else self._quality.state

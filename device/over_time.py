@@ -52,16 +52,27 @@ class Belief:
     verdict: Verdict
 
 
-def step(before: Belief | None, at: float, logits: np.ndarray, change: Change, meta: Meta, how: OverTime) -> Belief:
+def step(
+    before: Belief | None,
+    at: float,
+    logits: np.ndarray,
+    change: Change,
+    meta: Meta,
+    how: OverTime,
+    refused: str | None = None,
+) -> Belief:
     """The belief after one more frame.
 
     at: when it was captured, seconds. logits: (classes,) of the model. change: of device.scene.Watch. The belief begins
     anew with the first frame, on a new scene, when a picture is found to be frozen (the verdict is then of that picture
-    alone), after a pause, when time goes backwards, and behind a frame without finite logits.
+    alone), after a pause, when time goes backwards, and behind a frame without finite logits or one that was refused.
+    refused: why nothing is to be said of this frame (device.quality), or None.
     """
     if before is not None and not 0 <= at - before.at <= how.gap_s:
         before = None
     scene, same_since = _scene(before, at, change, how.scene)
+    if refused is not None:
+        return Belief(at, None, 0, scene, same_since, Verdict(ABSTAIN, {}, refused))
     # Plain floats, not numpy: for three classes that takes a fifth of the time.
     raw = [float(z) for z in logits]
     mean = sum(raw) / len(raw)  # softmax does not see it, and sums of it do not drift

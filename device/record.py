@@ -22,10 +22,19 @@ _LIMITS = ("new", "still", "still_s")
 
 
 def columns(classes: tuple[str, ...]) -> list[str]:
-    """verdict, reason, p_*: of the frame alone. difference, drift: see device.scene.Change. z_*: logits. shown,
-    shown_reason: the verdict over time."""
+    """verdict, reason, p_*: of the frame alone. difference, drift: see device.scene.Change. quality, unusual: see
+    device.quality. z_*: logits. shown, shown_reason: the verdict over time."""
     alone = [*_HEAD, *(f"p_{name}" for name in classes)]
-    return [*alone, "difference", "drift", *(f"z_{name}" for name in classes), "shown", "shown_reason"]
+    return [
+        *alone,
+        "difference",
+        "drift",
+        "quality",
+        "unusual",
+        *(f"z_{name}" for name in classes),
+        "shown",
+        "shown_reason",
+    ]
 
 
 def open_record(path: Path, bundle: Bundle, synthetic: bool | None, how: OverTime) -> log.RowFile:
@@ -45,7 +54,7 @@ def row(snapshot: Snapshot, classes: tuple[str, ...]) -> list:
     return [
         *(snapshot.sequence, snapshot.name, snapshot.captured, verdict.label, verdict.reason),
         *(verdict.probabilities.get(name) for name in classes),
-        *(snapshot.change.difference, snapshot.change.drift),
+        *(snapshot.change.difference, snapshot.change.drift, snapshot.quality.state, snapshot.quality.unusual),
         *(float(z) for z in snapshot.logits),
         *(shown.label, shown.reason),
     ]
@@ -68,6 +77,7 @@ class Row:
     captured: float
     verdict: str
     change: Change
+    quality: str
     logits: np.ndarray
     shown: str
 
@@ -127,7 +137,9 @@ def _row(path: Path, number: int, text: str, names: list[str], ends: bool) -> Ro
         found = dict(zip(names, cells, strict=True))
         logits = np.array([float(found[name]) for name in names if name.startswith("z_")], np.float32)
         change = Change(float(found["difference"]) if found["difference"] else None, float(found["drift"]))
-        return Row(number, float(found["captured_s"]), found["verdict"], change, logits, found["shown"])
+        return Row(
+            number, float(found["captured_s"]), found["verdict"], change, found["quality"], logits, found["shown"]
+        )
     except (ValueError, csv.Error) as error:
         if ends:  # power failed in the midst of it, and the next run ended the line
             return None

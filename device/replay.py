@@ -9,6 +9,7 @@ from device.bundle import Meta
 from device.decide import ABSTAIN, decide
 from device.errors import Refused, UserError
 from device.over_time import Belief, OverTime, step
+from device.quality import OK
 from device.record import Row, Run, read_record
 from device.shipped import default_bundle
 from device.sweep import Sweep
@@ -69,11 +70,13 @@ class Replayed:
     def add(self, row: Row) -> None:
         """Judge the next frame."""
         before = self.belief
-        self.belief = step(before, row.captured, row.logits, row.change, self._meta, self._how)
+        refused = None if row.quality == OK else row.quality
+        self.belief = step(before, row.captured, row.logits, row.change, self._meta, self._how, refused)
         self._sweep.add(self.belief)
         label = self.belief.verdict.label
         self._changes += before is not None and before.verdict.label != label
-        if (decide(row.logits, self._meta).label, label) != (row.verdict, row.shown):
+        alone = ABSTAIN if refused else decide(row.logits, self._meta).label
+        if (alone, label) != (row.verdict, row.shown):
             self.differing += 1
             self.first_differing = self.first_differing or row.line
 

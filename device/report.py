@@ -69,10 +69,10 @@ def second(
 def shown(latest: Snapshot | None, changes: int) -> dict[str, Any]:
     """The verdict over time at the end of a second, None when no frame of it was judged, and how often it changed."""
     if latest is None:
-        return {"shown": None, "shown_p_malignant": None, "scene": None, "changes": changes}
+        return {"shown": None, "shown_p_malignant": None, "scene": None, "quality": None, "changes": changes}
     belief = latest.belief
     said = {"shown": belief.verdict.label, "shown_p_malignant": belief.verdict.probabilities.get("malignant")}
-    return said | {"scene": belief.scene, "changes": changes}
+    return said | {"scene": belief.scene, "quality": latest.quality.state, "changes": changes}
 
 
 def summary(

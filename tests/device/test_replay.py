@@ -111,7 +111,9 @@ def test_a_row_that_a_power_cut_left_unfinished_is_left_out(bundle: Bundle, reco
 def test_the_settings_come_back_as_they_were(bundle: Bundle, tmp_path: Path) -> None:
     how = OverTime(0.1 + 0.2, 1 / 3, 0.7, SceneLimits(17.25, 1 / 7, 0.9))
     file = open_record(tmp_path / "v.csv", bundle, None, how)
-    file.add([0, 'a,"b"\n', 1.5, "benign", None, 0.9, 0.05, 0.05, None, 0.0, 2.0, -1.0, 1e-7, "benign", None])
+    file.add(
+        [0, 'a,"b"\n', 1.5, "benign", None, 0.9, 0.05, 0.05, None, 0.0, "ok", None, 2.0, -1.0, 1e-7, "benign", None]
+    )
     file.close()
     run, row = read_record(tmp_path / "v.csv", CLASSES)
     assert isinstance(run, Run)

@@ -1,0 +1,45 @@
+"""Before a frame is judged: is there a picture, and is it of the kind that the model was trained on?"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from device.familiar import Familiar, score
+
+BLANK_SPREAD = 6.0  # standard deviation in grey levels; the least of BUSI's pictures has 27
+DARK_LEVEL = 60  # grey level; in BUSI's darkest picture one place in a hundred is brighter than 120
+COLOUR_DIFFERENCE = 48  # between the largest and the least channel of a place that counts as coloured
+COLOUR_SHARE = 0.03  # of such places; BUSI's coloured marks take 0.008 at most
+
+OK, BLANK, DARK, COLOURED, UNFAMILIAR = "ok", "blank", "too dark", "in colour", "unfamiliar"
+_STEP = 4  # every fourth row and column say enough about colour
+
+
+@dataclass(frozen=True)
+class Quality:
+    """state: OK, or why the frame is not judged. unusual: device.familiar.score, None when it was not asked for."""
+
+    state: str
+    unusual: float | None = None
+
+
+def assess(luma: np.ndarray, pixels: np.ndarray, known: Familiar | None) -> Quality:
+    """The first of these that holds.
+
+    blank: one grey or colour all over, as grabbers paint on loss. too dark. in colour: Doppler, a photograph, a menu.
+    unfamiliar: unlike the training pictures; another kind of picture, or an ultrasound picture that is not cropped to
+    its region. luma: (H, W) uint8, the model's input. pixels: the frame it was made of, (H, W) or (H, W, 3) uint8.
+    known: of the bundle; None leaves the last one out.
+    """
+    if luma.std() < BLANK_SPREAD:
+        return Quality(BLANK)
+    if np.partition(luma, -(luma.size // 100), axis=None)[-(luma.size // 100)] < DARK_LEVEL:
+        return Quality(DARK)
+    if pixels.ndim == 3:
+        few = pixels[::_STEP, ::_STEP]
+        if (np.ptp(few, axis=2) > COLOUR_DIFFERENCE).mean() > COLOUR_SHARE:
+            return Quality(COLOURED)
+    if known is None:
+        return Quality(OK)
+    unusual = score(luma, known)
+    return Quality(OK if unusual <= known.limit else UNFAMILIAR, unusual)
