@@ -17,6 +17,7 @@ from device.capture import Frame
 from device.decide import ABSTAIN
 from device.familiar import FEATURES, Familiar, score, statistics
 from device.judge import Judge
+from device.main import main
 from device.over_time import OverTime
 from device.preprocess import Preprocess, prepare, read_picture
 from device.quality import BLANK, COLOURED, DARK, OK, UNFAMILIAR, assess
@@ -203,3 +204,28 @@ def test_quality_is_looked_at_now_and_then_but_at_once_in_a_new_scene(
     unasked = Judge(open_bundle(bundle), bundle.meta, OverTime(), assess_s=None)
     assert unasked.judge(Frame(desktop(3), 0, 0.0, "0"), 0.0, 0.0).quality.state == OK
     assert len(asked) == 3
+
+
+def test_a_folder_is_told_state_by_state(tmp_path: Path, real: list[np.ndarray], capsys: pytest.CaptureFixture) -> None:
+    for number, picture in enumerate([real[0], real[5], desktop(4), np.zeros((40, 60), np.uint8)]):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), picture)
+    (tmp_path / "9.png").write_bytes(b"\x89PNG and then nothing")
+    assert main(["device", "quality", str(tmp_path), "--list"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("Research use only")
+    assert said[1].startswith("2.png: unfamiliar (")
+    assert said[2:4] == ["3.png: blank", "ok 2, blank 1, too dark 0, in colour 0, unfamiliar 1 of 4."]
+    assert "limit" in said[4]
+    assert said[5] == "1 do not decode and were left out."
+
+
+def test_a_bundle_without_knowledge_says_so(
+    tmp_path: Path, bundle_dir: Path, capsys: pytest.CaptureFixture, trusted_keys: Path
+) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), desktop(4))
+    bundle = ["--bundle", str(bundle_dir / "int8-full"), "--trusted-keys", str(trusted_keys)]
+    assert main(["device", "quality", str(tmp_path), *bundle]) == 0
+    assert "tiny does not know its training pictures: none can be unfamiliar." in capsys.readouterr().out
+    (tmp_path / "a.png").write_bytes(b"nothing")
+    assert main(["device", "quality", str(tmp_path), *bundle]) == 2
+    assert "none of its 1 pictures decodes" in capsys.readouterr().err
