@@ -59,10 +59,10 @@ def _convert(arguments: list[str]) -> int:
     parser.add_argument(
         "--operating-point", type=Path, metavar="FILE", help="operating_point.json of busi-kd train operating-point"
     )
-    parser.add_argument("--variants", default=",".join(VARIANTS), help=f"default {','.join(VARIANTS)}")
+    parser.add_argument("--variants", help=f"of {','.join(VARIANTS)} (default: those of the recipe)")
     args = parser.parse_args(arguments)
-    wanted = [variant.strip() for variant in args.variants.split(",")]
-    unknown = [variant for variant in wanted if variant not in VARIANTS]
+    wanted = [variant.strip() for variant in args.variants.split(",")] if args.variants is not None else None
+    unknown = [variant for variant in wanted or () if variant not in VARIANTS]
     if unknown:
         parser.error(f"unknown variant {unknown[0]!r}; there are {', '.join(VARIANTS)}")
 
@@ -73,5 +73,6 @@ def _convert(arguments: list[str]) -> int:
     recipe = load_recipe(args.recipe).convert if args.recipe else None
     out = convert(args.student, read_dataset(args.data), args.split, args.out, recipe, wanted, args.operating_point)
     print((out / "report.md").read_text())
-    print(f"Bundles: {', '.join(str(out / variant) for variant in wanted)}")
+    made = [str(out / variant) for variant in VARIANTS if (out / variant).is_dir()]
+    print(f"Bundles: {', '.join(made)}")
     return 0

@@ -61,10 +61,12 @@ def convert(
     split_path: Path | None,
     out: Path,
     recipe: ConvertRecipe | None,
-    wanted: list[Variant],
+    wanted: list[Variant] | None = None,
     operating: Path | None = None,
 ) -> Path:
     """Convert a finished student run; `out` becomes a folder with one bundle per wanted variant and the report.
+
+    wanted: default the recipe's variants.
 
     operating: operating_point.json of a study, whose threshold and abstention limit the bundles get instead of those
     that the validation part alone would give. The temperature is always fitted on each file's own outputs.
@@ -81,6 +83,7 @@ def convert(
     split = split_of(candidate(run), data, file=split_path)
     derived = read_derived(operating, run.meta) if operating else None
     subject = subject_of(run, split, recipe or run.meta.recipe.convert, derived)
+    wanted = list(subject.recipe.variants) if wanted is None else wanted
     subject = replace(subject, familiar=familiar(split, run.meta.recipe))
     with files.folder_beside(out) as aside:
         log = out.with_name(out.name + ".log")

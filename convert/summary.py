@@ -45,6 +45,8 @@ def collect(out: Path, timings: dict[str, float], seconds: float) -> dict[str, A
             "metrics": found["metrics"],
         }
     for variant in VARIANTS:
+        if not (out / "bundles" / variant).is_dir():  # one that the recipe does not make
+            continue
         bundle = load_bundle(out / "bundles" / variant)
         models[variant] = {
             "kb": bundle.model_path.stat().st_size / 1000,

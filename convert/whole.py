@@ -14,7 +14,7 @@ from pathlib import Path
 
 from convert import summary
 from device import RESEARCH_NOTICE, files, signing
-from device.bundle import VARIANTS
+from device.bundle import VARIANTS, Variant
 from device.errors import UserError
 from train import options
 from train.recipe import Recipe
@@ -29,7 +29,7 @@ class Plan:
     """What the steps need. recipe, split, weights: the options of that kind with their values, or empty.
 
     soft: folders of cached answers that the student learns from instead of a living teacher. operating: options of the
-    conversion that name an operating point from out-of-fold answers, or empty.
+    conversion that name an operating point from out-of-fold answers, or empty. variants: those that the recipe makes.
     """
 
     out: Path
@@ -39,6 +39,7 @@ class Plan:
     weights: list[str]
     soft: tuple[Path, ...] = ()
     operating: tuple[str, ...] = ()
+    variants: tuple[Variant, ...] = VARIANTS
 
 
 def training_steps(plan: Plan) -> list[Step]:
@@ -71,7 +72,7 @@ def proving_steps(plan: Plan, models: list[str], bench: list[str], daemon: list[
     key = signing_key(out)
     runs = [str(out / name) for name in models]
     convert = ["convert", str(out / "student"), *data, *plan.recipe]
-    made = [str(out / "bundles" / variant) for variant in VARIANTS]
+    made = [str(out / "bundles" / variant) for variant in plan.variants]
     run = ["device", "run", "--bundle", str(out / "bundles" / "int8-full"), "--trusted-keys", str(key.parent)]
     kept = ["--summary", str(out / "daemon.json"), "--verdicts", str(out / "verdicts.csv")]
     return [
@@ -144,11 +145,16 @@ def main(arguments: list[str]) -> int:
     if args.cross_fitted and (args.protocol or args.only or args.split):
         raise UserError("--cross-fitted needs the folds of the recipe; leave --protocol, --only and --split away.")
     _, recipe, _ = options.read(args)  # before hours of training
+    variants = recipe.convert.variants
+    if "int8-full" not in variants:
+        raise UserError(
+            f"the recipe {recipe.name!r} makes no int8-full, which the daemon is to run; add it to variants."
+        )
     _begin(args.out)
     weights = ["--weights-dir", str(args.weights_dir)] if args.weights_dir else []
     soft = (args.out / "soft",) if args.cross_fitted else tuple(args.soft_targets)
     operating = ("--operating-point", str(args.operating_point)) if args.operating_point else ()
-    plan = Plan(args.out, args.data, ["--recipe", args.recipe], options.given(args), weights, soft, operating)
+    plan = Plan(args.out, args.data, ["--recipe", args.recipe], options.given(args), weights, soft, operating, variants)
     crossfit = [crossfit_step(plan, soft[0], recipe, args.groups, args.exclude)] if args.cross_fitted else []
     test = args.out / "test"
     part = ["train", "part", str(args.data), *plan.recipe, *plan.split, "--out", str(test)]

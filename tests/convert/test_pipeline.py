@@ -172,8 +172,9 @@ def test_a_bundle_says_how_often_it_comes_to_the_same_verdict(bundles: Path, stu
 
 
 def test_int8_alone_needs_no_float_file(student: Path, phantoms: Path, tmp_path: Path) -> None:
-    out = tmp_path / "bundles"
-    call = ["convert", str(student), "--data", str(phantoms), "--variants", "int8-full", "--out", str(out)]
+    out, recipe = tmp_path / "bundles", tmp_path / "one.toml"
+    recipe.write_text(RECIPE.format(gates=f'variants = ["int8-full"], {OPEN}'))
+    call = ["convert", str(student), "--data", str(phantoms), "--recipe", str(recipe), "--out", str(out)]
     assert command.main(call) == 0
     assert (out / "student-int8.onnx").is_file()
     assert not (out / "student.onnx").exists()

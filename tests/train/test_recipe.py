@@ -163,6 +163,8 @@ def test_a_wrong_type_is_named(tmp_path: Path, text: str, key: str, wanted: str)
             'distill = { wrong = "drop" }\nstudent = { network = { name = "a" }, fit = { mixup = 0.2 } }',
             "distill.wrong",
         ),
+        ("[convert]\nvariants = []", "convert.variants"),
+        ('[convert]\nvariants = ["float32", "float32"]', "convert.variants"),
         ("[convert]\ntarget_sensitivity = 0", "convert.target_sensitivity"),
         ("[convert]\ncoverage = 1.01", "convert.coverage"),
         ("[convert]\ncalibration_pictures = 19", "convert.calibration_pictures"),

@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from device.bundle import VARIANTS, Variant
+
 
 @dataclass(frozen=True)
 class ConvertRecipe:
-    """Student -> bundle. relu_activations: for int8-full hard-swish and hard-sigmoid are written with relu6, which
+    """Student -> bundle. variants: the files that are made; a gate that one of them fails refuses all.
+    relu_activations: for int8-full hard-swish and hard-sigmoid are written with relu6, which
     XNNPACK takes in int8. fold: constants go into the weights beside them (convert/fold.py). equalise: channels of one
     tensor are made alike in size (convert/equalise.py).
     int8_ranges: activation ranges as observed by us, without their rare extremes (`clipped`), with the least error, or
@@ -21,6 +24,7 @@ class ConvertRecipe:
     fix the operating point and the abstention limit on the validation part, for each file from its own outputs.
     """
 
+    variants: tuple[Variant, ...] = VARIANTS
     calibration_pictures: int = 200
     relu_activations: bool = True
     fold: bool = True
@@ -39,6 +43,8 @@ class ConvertRecipe:
     coverage: float = 0.9
 
     def __post_init__(self) -> None:
+        if not self.variants or len(set(self.variants)) != len(self.variants):
+            raise ValueError(f"convert.variants must be one or more, each once, not {list(self.variants)}.")
         for name in ("float_agreement", "int8_agreement", "calibration_agreement", "target_sensitivity", "coverage"):
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(f"convert.{name} must lie above 0 and up to 1, not {getattr(self, name)}.")
