@@ -89,7 +89,7 @@ def main(arguments: list[str]) -> int:
     subject = subject_of(run, split, run.meta.recipe.convert, None)
     with tempfile.TemporaryDirectory() as work:
         models = _convert(subject, split, Path(work), peer) | {name: Model(path) for name, path in others.items()}
-        latency = _latencies(list(models.values()), subject.held_out.lumas)
+        latency = latencies(list(models.values()), subject.held_out.lumas)
         print(f"{RESEARCH_NOTICE} {len(subject.held_out.names)} held-out pictures against PyTorch.\n")
         print("| step | agree | root mean square of the logit error | accuracy | AUC | time, float32 = 1 | pieces |")
         print("|---|---|---|---|---|---|---|")
@@ -162,7 +162,7 @@ def _of_peer(peer: Path, job: tflite.Job, ours: Path, folder: Path) -> dict[str,
     return models
 
 
-def _latencies(models: list[Model], lumas: np.ndarray) -> list[float]:
+def latencies(models: list[Model], lumas: np.ndarray) -> list[float]:
     """Median seconds of each model's thread per inference: the median of rounds' medians, the models in turn in every
     round. Of the thread, that other work on the machine counts less."""
     medians: list[list[float]] = [[] for _ in models]
