@@ -83,22 +83,26 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--peer", type=Path, metavar="FOLDER", help="its environment, made when it is not there")
     args = parser.parse_args(arguments)
     peer = environment.prepared(args.peer) if args.peer else None
-    others = dict(_named(text) for text in args.file)
+    others = dict(named(text) for text in args.file)
     run = runs.load_run(args.student, "student")
     split = split_of(candidate(run), read_dataset(args.data))
     subject = subject_of(run, split, run.meta.recipe.convert, None)
     with tempfile.TemporaryDirectory() as work:
-        models = _convert(subject, split, Path(work), peer) | {name: Model(path) for name, path in others.items()}
+        files = _convert(subject, split, Path(work), peer) | others
+        models, broken = opened(files)
         latency = latencies(list(models.values()), subject.held_out.lumas)
         print(f"{RESEARCH_NOTICE} {len(subject.held_out.names)} held-out pictures against PyTorch.\n")
         print("| step | agree | root mean square of the logit error | accuracy | AUC | time, float32 = 1 | pieces |")
         print("|---|---|---|---|---|---|---|")
         for (name, model), seconds in zip(models.items(), latency):
             print(_row(name, model, seconds / latency[0], subject), flush=True)
+        for name, why in broken.items():
+            print(f"\n{name}: {why}")
     return 0
 
 
-def _named(text: str) -> tuple[str, Path]:
+def named(text: str) -> tuple[str, Path]:
+    """NAME=FILE taken apart. Raises UserError when one of the two is missing."""
     name, _, path = text.partition("=")
     if not name or not path:
         raise UserError(f"--file {text}: write a name, '=' and the path of a .tflite file.")
@@ -116,13 +120,24 @@ def _row(name: str, model: Model, time_ratio: float, subject: Subject) -> str:
     )
 
 
-def _convert(subject: Subject, split: Split, work: Path, peer: Path | None) -> dict[str, Model]:
-    """float32 and an int8-full file for each step, opened. peer: the Python that has ai-edge-quantizer."""
+def opened(files: dict[str, Path]) -> tuple[dict[str, Model], dict[str, str]]:
+    """(the models, why the others cannot be opened): XNNPACK does not take every file that a converter writes."""
+    models, broken = {}, {}
+    for name, path in files.items():
+        try:
+            models[name] = Model(path)
+        except UserError as error:
+            broken[name] = str(error).removeprefix(f"{path}: ")
+    return models, broken
+
+
+def _convert(subject: Subject, split: Split, work: Path, peer: Path | None) -> dict[str, Path]:
+    """float32 and an int8-full file for each step. peer: the Python that has ai-edge-quantizer."""
     preprocess, recipe = subject.run.meta.recipe.preprocess, replace(subject.recipe, **_PLAIN)
     drawn, _ = calibration.draw(split.train, preprocess, recipe.calibration_pictures, subject.run.meta.recipe.seed)
     np.save(work / "calibration.npy", drawn.lumas)
     write_float_onnx(subject.run.network, preprocess, work / FLOAT_ONNX)
-    models: dict[str, Model] = {}
+    files: dict[str, Path] = {}
     ways = [(name, change, {}) for name, change in STEPS] + [(name, {}, how) for name, how in BESIDE]
     for number, (name, change, how) in enumerate(ways):
         recipe, folder = replace(recipe, **change), work / str(number)
@@ -135,18 +150,18 @@ def _convert(subject: Subject, split: Split, work: Path, peer: Path | None) -> d
             (str(work / "calibration.npy"),),
             How(recipe.int8_ranges, recipe.int8_bias_pictures, **how),
         )
-        wanted = ["int8-full"] if models else ["float32", "int8-full"]
+        wanted = ["int8-full"] if files else ["float32", "int8-full"]
         made = tflite.write_variants(job, folder, wanted, work / "convert.log")
-        if not models:
-            models["float32"] = Model(made["float32"])
-        models[f"int8-full, {name}"] = Model(made["int8-full"])
+        if not files:
+            files["float32"] = made["float32"]
+        files[f"int8-full, {name}"] = made["int8-full"]
         if peer and name == STEPS[-1][0]:
-            models |= _of_peer(peer, job, made["int8-full"], folder)
-    return models
+            files |= _of_peer(peer, job, made["int8-full"], folder)
+    return files
 
 
-def _of_peer(peer: Path, job: tflite.Job, ours: Path, folder: Path) -> dict[str, Model]:
-    onnx, models = Path(job.int8_onnx).stem, {}
+def _of_peer(peer: Path, job: tflite.Job, ours: Path, folder: Path) -> dict[str, Path]:
+    onnx, files = Path(job.int8_onnx).stem, {}
     for number, (name, ranges, silent) in enumerate(PEER):
         out = folder / f"peer-{number}.tflite"
         environment.quantise(
@@ -158,8 +173,8 @@ def _of_peer(peer: Path, job: tflite.Job, ours: Path, folder: Path) -> dict[str,
             job.centre,
             silent,
         )
-        models[name] = Model(out)
-    return models
+        files[name] = out
+    return files
 
 
 def latencies(models: list[Model], lumas: np.ndarray) -> list[float]:
