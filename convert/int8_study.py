@@ -149,6 +149,7 @@ def _convert(subject: Subject, split: Split, work: Path, peer: Path | None) -> d
             centre,
             (str(work / "calibration.npy"),),
             How(recipe.int8_ranges, recipe.int8_bias_pictures, **how),
+            keep_float=peer is not None and name == STEPS[-1][0],
         )
         wanted = ["int8-full"] if files else ["float32", "int8-full"]
         made = tflite.write_variants(job, folder, wanted, work / "convert.log")
@@ -161,12 +162,12 @@ def _convert(subject: Subject, split: Split, work: Path, peer: Path | None) -> d
 
 
 def _of_peer(peer: Path, job: tflite.Job, ours: Path, folder: Path) -> dict[str, Path]:
-    onnx, files = Path(job.int8_onnx).stem, {}
+    files = {}
     for number, (name, ranges, silent) in enumerate(PEER):
         out = folder / f"peer-{number}.tflite"
         environment.quantise(
             peer,
-            folder / onnx / f"{onnx}_float32.tflite",
+            folder / tflite.FLOAT,
             Path(job.calibration[0]),
             out,
             str(ours) if ranges == OURS else ranges,

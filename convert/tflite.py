@@ -24,6 +24,7 @@ from device.errors import UserError
 
 AGAIN = "int8-full-again"  # int8-full from the second draw of calibration pictures
 NOISE = "noise.json"
+FLOAT = "int8-float.tflite"  # what int8-full is quantised from, for another quantiser
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Job:
 
     onnx: the float network of luma 0..255. int8_onnx: the network of luma - centre that int8-full is made from.
     calibration: .npy files of (N, H, W) uint8 luma; of the second, where there is one, int8-full is made again.
+    keep_float: FLOAT is written beside int8-full.
     """
 
     onnx: str
@@ -39,6 +41,7 @@ class Job:
     centre: int
     calibration: tuple[str, ...]
     how: How = field(default_factory=How)
+    keep_float: bool = False
 
 
 def write_variants(job: Job, folder: Path, wanted: Sequence[Variant], log: Path) -> dict[str, Path]:
@@ -82,6 +85,8 @@ def _convert(job: Job, folder: Path, wanted: Sequence[str]) -> None:
         model = _saved_model(Path(job.int8_onnx), folder)
         noise = _int8_full(model, job, job.calibration[0], folder / "int8-full.tflite")
         (folder / NOISE).write_text(json.dumps([asdict(layer) for layer in noise]))
+        if job.keep_float:
+            _float(model, folder / FLOAT)
         for again in job.calibration[1:]:
             _int8_full(model, job, again, folder / f"{AGAIN}.tflite")
 
@@ -99,6 +104,13 @@ def _saved_model(onnx: Path, folder: Path) -> Path:
         non_verbose=True,
     )
     return model
+
+
+def _float(model: Path, path: Path) -> None:
+    """By the same converter as int8-full, which names tensors otherwise than onnx2tf."""
+    import tensorflow as tf
+
+    path.write_bytes(tf.lite.TFLiteConverter.from_saved_model(str(model)).convert())
 
 
 def _int8_dynamic(model: Path, path: Path) -> None:
