@@ -11,6 +11,7 @@ from device.errors import Refused, UserError
 from device.over_time import Belief, OverTime, step
 from device.quality import OK
 from device.record import Row, Run, read_record
+from device.report import verdict_counts
 from device.shipped import default_bundle
 from device.sweep import Sweep
 
@@ -83,7 +84,7 @@ class Replayed:
     def totals(self) -> dict:
         """Frames, those of each verdict over time, its changes, and the highest sustained P(malignant)."""
         found = self._sweep.summary()
-        counts = {label: found.frames.get(label, 0) for label in (*self._meta.classes, ABSTAIN)}
+        counts = verdict_counts(found.frames, self._meta.classes)
         known = {"changes": self._changes, "sustained_malignant": found.sustained_malignant}
         return {"frames": found.seen, **counts, **known}
 

@@ -1,5 +1,6 @@
 """What the daemon says about itself: the line of each second, and the summary of a whole run."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from device import RESEARCH_NOTICE, __version__
@@ -63,7 +64,7 @@ def second(
         "mem_mb": health.memory_rss_mb,
         "throttled": None if health.throttled is None else ",".join(health.throttled) or "no",
     }
-    return line | verdict_counts(tally, classes)
+    return line | verdict_counts(tally.verdicts, classes)
 
 
 def shown(latest: Snapshot | None, changes: int) -> dict[str, Any]:
@@ -104,9 +105,9 @@ def summary(
         "seconds": seconds,
         "fps_judged": tally.judged / seconds if seconds > 0 else None,
         "frames": frames,
-        "verdicts": verdict_counts(tally, meta.classes),
+        "verdicts": verdict_counts(tally.verdicts, meta.classes),
         "over_time": {
-            "verdicts": {label: sweep.frames.get(label, 0) for label in (*meta.classes, ABSTAIN)},
+            "verdicts": verdict_counts(sweep.frames, meta.classes),
             "sustained_malignant": sweep.sustained_malignant,
         },
         "stages_ms": {stage: _latencies(tally.stages[stage]) for stage in STAGES},
@@ -114,9 +115,9 @@ def summary(
     }
 
 
-def verdict_counts(tally: Tally, classes: tuple[str, ...]) -> dict[str, int]:
-    """Frames per verdict, every class and `abstain` named even when 0."""
-    return {label: tally.verdicts[label] for label in (*classes, ABSTAIN)}
+def verdict_counts(frames: Mapping[str, int], classes: tuple[str, ...]) -> dict[str, int]:
+    """Frames per verdict, every class and `abstain` named even when 0. frames: of those that were given."""
+    return {label: frames.get(label, 0) for label in (*classes, ABSTAIN)}
 
 
 def _latencies(latencies: Latencies) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from device.capture import child as other_side
 from device.errors import UserError
 
 OPEN_S = 8.0  # the phantom's tissue takes a second or two on a Pi, a camera's start-up as long
-HANG_S = 1.5  # a child that is asked says something every other.GRAB_S; after this silence it hangs
+HANG_S = 1.5  # a child that is asked says something every child.GRAB_S; after this silence it hangs
 END_S = 0.3  # time to close the source well before the process is killed
 _STATES = {kind.state: kind for kind in (NoDevice, NoSignal, NoData, Unsupported, EndOfStream)}
 
