@@ -1,8 +1,8 @@
 """Where frames come from: one small interface, one file per source, and a name for each way of failing.
 
 A source is opened, grabbed from and closed by one and the same thread, and holds nothing of the daemon's: it lives in a
-process of its own that may be killed (process.py). On any failure but a single bad frame the caller closes the
-source and opens it again, because that is the one reaction that is right for every driver.
+process of its own that may be killed (process.py). On any failure but a single bad frame the caller opens the
+source again, which lets go of it first, because that is the one reaction that is right for every driver.
 """
 
 from dataclasses import dataclass
@@ -86,7 +86,10 @@ class Source(Protocol):
     skipped: int
 
     def open(self) -> None:
-        """Take hold of the source. Raises UserError when the request itself is wrong, else a CaptureError."""
+        """Take hold of the source, anew when it is held already.
+
+        Raises UserError when the request itself is wrong, else a CaptureError.
+        """
 
     def grab(self, timeout: float) -> Frame:
         """The next frame, waiting at most `timeout` seconds for it. Raises a CaptureError."""

@@ -1,5 +1,8 @@
 """The child process that holds a source: it opens it, grabs from it, and answers its parent, one message a request.
 
+A source that fails by saying so is closed and may be opened again in the same process: while a cable is out that
+happens every other second, and a new process would cost a Pi a second of its processor each time.
+
 A driver that never returns can only be got rid of by killing its process. So the source lives here, and nothing else
 does: the parent (device/capture/process.py) asks over a socket, frames cross in shared memory. For a live source the
 newest frame is kept until it is asked for, and those it replaced are counted; any other source is grabbed from only
@@ -26,6 +29,7 @@ from device.errors import UserError
 
 GRAB_S = 0.25  # how soon a parent that waits hears that there is nothing
 MAX_BYTES = 64 << 20  # of one frame: 4K in three channels is 25 MB
+OPEN, GRAB = b"o", b"?"  # what the parent asks
 SLOTS = 2  # one is the parent's to read until it asks again, the other takes the newest frame
 MESSAGE = 1 << 16
 _PR_SET_PDEATHSIG = 1
@@ -63,26 +67,33 @@ class Child:
         self._skipped = 0
 
     def run(self) -> None:
-        """Open the source, then serve until the parent is gone or the source fails."""
-        try:
-            self._source.open()
-        except (UserError, CaptureError) as error:
-            self._answer(_failure(error))
-            return
-        self._answer({"opened": True})
+        """Open the source and serve it, as often as the parent asks for it, until the parent is gone."""
+        while self._parent.recv(16) == OPEN:
+            self._newest, self._asked, self._skipped = None, False, 0
+            try:
+                self._source.open()
+                self._answer({"opened": True})
+                self._serve()
+                return
+            except (UserError, CaptureError) as error:
+                # Closed first: a driver that hangs in it is then missed by the parent, who waits for this answer.
+                self._source.close()
+                self._answer(_failure(error))
+
+    def _serve(self) -> None:
+        """Until the parent is gone; what the source fails with is raised when the parent waits for it."""
         try:
             while self._listen(wait=not self._source.live and not self._asked):
                 if self._asked and self._newest is not None:
                     self._hand_over()
                 else:
                     self._grab()
-        except (UserError, CaptureError) as error:
+        except (UserError, CaptureError):
             if self._newest is not None and self._awaited():
                 self._hand_over()
             if self._awaited():
-                self._answer(_failure(error))
-        finally:
-            self._source.close()
+                raise
+        self._source.close()
 
     def _awaited(self) -> bool:
         """Wait until the parent asks; False when it is gone."""

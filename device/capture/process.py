@@ -63,10 +63,19 @@ class ProcessSource:
         self._socket: socket.socket | None = None
         self._memory: mmap.mmap | None = None
         self._asked: float | None = None
+        self._idle = False  # the child has closed the source and waits to be asked to open it again
 
     def open(self) -> None:
-        """Start the child and let it open the source. Raises what the source raises, Hung and Died."""
-        self.close()
+        """Let the child open the source: the same one when the source has failed by saying so, else a new one. Raises
+        what the source raises, Hung and Died."""
+        if not self._idle:
+            self.close()
+            self._start()
+        self._idle = False
+        self._ask(other_side.OPEN)
+        self._heard(OPEN_S, OPEN_S)
+
+    def _start(self) -> None:
         mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         root = str(Path(__file__).resolve().parents[2])
         search = os.pathsep.join([root, *filter(None, sys.path)])
@@ -79,20 +88,21 @@ class ProcessSource:
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, "PYTHONPATH": search},
             )
+
+    def _ask(self, what: bytes) -> None:
         self._asked = time.monotonic()
-        self._heard(OPEN_S, OPEN_S)
+        try:
+            self._socket.send(what)
+        except ConnectionError as error:
+            raise self._died() from error
 
     def grab(self, timeout: float) -> Frame:
         """The newest frame. Raises what the source raises; NoAnswer when the child has said nothing at all within
         `timeout` seconds, Hung when it has not for HANG_S, Died when it is gone."""
-        if self._socket is None:
+        if self._socket is None or self._idle:
             raise NoDevice(f"{self.description} is not open")
         if self._asked is None:
-            self._asked = time.monotonic()
-            try:
-                self._socket.send(b"?")
-            except ConnectionError as error:
-                raise self._died() from error
+            self._ask(other_side.GRAB)
         said = self._heard(timeout, HANG_S)
         found = said["frame"]
         self.skipped += found["skipped"]
@@ -121,7 +131,9 @@ class ProcessSource:
         self._asked = None
         for _, _, data in handed:
             self._map(array.array("i", data)[0])
-        return _told(json.loads(text))
+        said = json.loads(text)
+        self._idle = "failed" in said or "refused" in said
+        return _told(said)
 
     def _map(self, descriptor: int) -> None:
         self._unmap()
@@ -150,7 +162,7 @@ class ProcessSource:
 
     def close(self) -> None:
         """End the child, by force when it does not end by itself; harmless when closed already."""
-        self._asked = None
+        self._asked, self._idle = None, False
         if self._socket is not None:
             self._socket.close()
             self._socket = None

@@ -24,10 +24,11 @@ class Scripted:
     description, synthetic, skipped = "scripted", None, 0
 
     def __init__(self, script: str, live: bool = False, opening: str = "", marker: str = "") -> None:
-        self.live, self._steps, self._opening, self._marker = live, iter(script), opening, marker
+        self.live, self._script, self._opening, self._marker = live, script, opening, marker
         self._sequence = 0
 
     def open(self) -> None:
+        self._steps = iter(self._script)
         for step in self._opening:
             if step == "r":
                 raise UserError("scripted: refused; give another script.")

@@ -101,6 +101,34 @@ def test_each_failure_has_its_name_and_the_source_opens_again(script: str, kind:
     assert grab_sequence(source) == 2, "the numbers go on"
 
 
+@pytest.mark.parametrize(("script", "kept"), [("1s", True), ("1n", True), ("1", True), ("1k", False), ("1h", False)])
+def test_a_process_whose_source_says_what_is_wrong_is_kept(script: str, kept: bool, tmp_path: Path) -> None:
+    """A new one costs a Pi a second of its processor, every other second for as long as a cable is out."""
+    marker = tmp_path / "grabs"
+    source = ProcessSource(Scripted, script=script, marker=str(marker))
+    for _ in range(3):
+        source.open()
+        assert grab(source).pixels[0, 0] == 1
+        failure(source)
+        assert Path(f"{marker}.closed").exists() == kept, "what it holds is let go of at once"
+    source.close()
+    processes = set(marker.read_text().split())
+    assert len(processes) == (1 if kept else 3)
+    for number in processes:
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(number), 0)
+
+
+def test_one_that_gives_frames_is_not_opened_twice(tmp_path: Path) -> None:
+    marker = tmp_path / "grabs"
+    source = ProcessSource(Scripted, script="123", marker=str(marker))
+    for _ in range(2):
+        source.open()
+        assert grab(source).pixels[0, 0] == 1
+    source.close()
+    assert len(set(marker.read_text().split())) == 2
+
+
 def grab_sequence(source: ProcessSource) -> int:
     source.open()
     sequence = grab(source).sequence
