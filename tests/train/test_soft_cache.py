@@ -216,6 +216,15 @@ def test_the_views_must_be_the_students(cache: Cache, data: DataSet, tiny: Recip
         assert str(cache.path) in str(refused.value)
 
 
+def test_a_mean_answer_serves_another_size_and_augmentation(cache: Cache, data: DataSet, tiny: Recipe) -> None:
+    mean = replace(tiny.distill, targets="mean")
+    other = {"preprocess": replace(tiny.preprocess, height=96), "augment": replace(tiny.augment, rotate=6.0)}
+    check_views(cache, data, replace(tiny, distill=mean, **other))
+    for wrong in (replace(mean, view_seed=1), replace(mean, views=4)):
+        with pytest.raises(UserError):
+            check_views(cache, data, replace(tiny, distill=wrong))
+
+
 def test_another_version_of_the_augmentation_is_noticed(
     cache: Cache, data: DataSet, tiny: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
