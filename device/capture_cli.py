@@ -1,0 +1,130 @@
+"""`busi-kd device capture`: record what a source gives, frame by frame and without a verdict, to replay it later."""
+
+import argparse
+import contextlib
+import os
+import shutil
+import time
+from pathlib import Path
+
+import cv2
+
+from device import RESEARCH_NOTICE, files
+from device.capture import CaptureError, EndOfStream, Frame, NoAnswer, NoData, Source, Undecodable
+from device.capture.session import COLUMNS, TIMES
+from device.errors import UserError
+
+RESERVE_BYTES = 500_000_000  # left free: a full card takes the whole machine with it
+DEFAULT_BYTES = 1_000_000_000
+GRAB_S = 0.5
+NO_DATA_S = 5.0
+
+
+class SessionWriter:
+    """Frames into a new folder, each as a PNG and a line with its time; a kill leaves whole lines of whole pictures."""
+
+    def __init__(self, folder: Path, max_bytes: int, reserve: int = RESERVE_BYTES) -> None:
+        """Raises UserError when the folder holds anything already or cannot be made."""
+        self.folder, self._left, self._reserve = Path(folder), max_bytes, reserve
+        self.frames = 0
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if any(self.folder.iterdir()):
+                raise UserError(f"{folder}: is not empty; give a new folder.")
+            self._times = open(self.folder / TIMES, "xb", buffering=0)
+        except OSError as error:
+            raise UserError(f"{folder}: cannot be written ({error.strerror}); give another folder.") from error
+        self._line(f"# {RESEARCH_NOTICE}")
+        self._line(",".join(COLUMNS))
+
+    def _line(self, text: str) -> None:
+        self._times.write(f"{text}\n".encode())
+
+    def add(self, frame: Frame) -> str | None:
+        """Keep a frame; why nothing more is kept, or None. Raises OSError when the disk refuses."""
+        # Level 1: at 30 frames a second time is short, and the levels above save little on speckle.
+        found, coded = cv2.imencode(".png", frame.pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+        if not found:
+            return f"a frame of shape {frame.pixels.shape} cannot be written as PNG"
+        if coded.size > self._left:
+            return "the session has reached its largest size (--max-bytes)"
+        if shutil.disk_usage(self.folder).free - coded.size < self._reserve:
+            return f"less than {self._reserve / 1e6:.0f} MB are free on its disk"
+        name = f"{self.frames:06d}.png"
+        with open(self.folder / name, "xb") as stream:
+            stream.write(coded)
+        self._line(f"{frame.captured!r},{name}")
+        self._left -= coded.size
+        self.frames += 1
+        return None
+
+    def close(self) -> None:
+        """Flush all of it to disk."""
+        os.fsync(self._times.fileno())
+        self._times.close()
+        files.sync_folder(self.folder)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `busi-kd device capture`."""
+    from device import daemon
+
+    daemon.add_source_arguments(parser)
+    add = parser.add_argument
+    add("--out", type=Path, required=True, metavar="DIR", help="a new folder for the session")
+    add("--duration", type=float, metavar="S", help="end after so many seconds (default: with the source, or Ctrl-C)")
+    add("--max-bytes", type=int, default=DEFAULT_BYTES, metavar="N", help="of all pictures (default: 1,000,000,000)")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Record until the source ends, the duration is over, Ctrl-C, or the bound. Returns 0."""
+    from device import daemon
+
+    if args.duration is not None and not args.duration > 0:
+        raise UserError(f"--duration is {args.duration:g}: give a number of seconds above 0.")
+    if args.max_bytes <= 0:
+        raise UserError(f"--max-bytes is {args.max_bytes}: give a number of bytes above 0.")
+    source = daemon.make_source(args)
+    print(f"{RESEARCH_NOTICE}\nWhole frames are kept, with all that is written in them: patients' names, too.")
+    until = None if args.duration is None else time.monotonic() + args.duration
+    why, writer = "interrupted", None
+    try:
+        source.open()
+        writer = SessionWriter(args.out, args.max_bytes)
+        with contextlib.suppress(KeyboardInterrupt):
+            why = record(source, writer, until)
+    except CaptureError as error:
+        why = f"{error.state} ({error})"
+    except OSError as error:
+        why = f"the disk refuses ({error.strerror})"
+    finally:
+        source.close()
+        if writer is not None:
+            writer.close()
+    print(f"{args.out}: {writer.frames if writer else 0} frames, {source.skipped} skipped; ended: {why}.")
+    return 0 if writer is not None and writer.frames else UserError.exit_status
+
+
+def record(source: Source, writer: SessionWriter, until: float | None) -> str:
+    """Move frames until something ends it; returns what. Raises CaptureError and OSError.
+
+    until: time.monotonic() in seconds, or None.
+    """
+    last = time.monotonic()
+    while until is None or time.monotonic() < until:
+        try:
+            frame = source.grab(GRAB_S)
+        except EndOfStream as error:
+            return str(error)
+        except NoData as error:
+            if isinstance(error, NoAnswer) or time.monotonic() - last < NO_DATA_S:
+                continue
+            raise
+        except Undecodable as error:
+            print(f"left out: {error}")
+            continue
+        last = time.monotonic()
+        why = writer.add(frame)
+        if why is not None:
+            return why
+    return "the duration asked for is over"
