@@ -115,6 +115,8 @@ class Pump:
             except Undecodable as error:
                 self.heard = time.monotonic()
                 self._count_undecodable(error)
+                if self._source.live and self.heard - last >= NO_DATA_S:  # not one frame, but all of them
+                    self._change(Signal(error.state, str(error)))
                 continue
             last = self.heard = time.monotonic()
             if not self._hand_over(Grabbed(frame, last)):

@@ -232,6 +232,21 @@ def test_silence_becomes_no_data_only_after_a_while(bundle: Bundle, monkeypatch:
     ]
 
 
+def test_a_live_source_of_which_no_frame_decodes_is_not_called_well(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pump, "NO_DATA_S", 0.0)
+    broken = capture.Undecodable("half a picture")
+    lines: list[str] = []
+    for live in (True, False):
+        source = Scripted([grey(40), broken, broken, grey(40)], live=live)
+        daemon.Daemon(bundle, open_bundle(bundle), source, Notifier({}), say=lines.append).run()
+    assert [line for line in lines if "undecodable" in line and line.startswith("signal: ")] == [
+        "signal: ok -> undecodable: half a picture",
+        "signal: undecodable -> ok",
+    ]
+
+
 def test_bad_frames_are_counted_named_once_and_survived(bundle: Bundle) -> None:
     four_channels, floats = np.zeros((8, 8, 4), np.uint8), np.zeros((8, 8), np.float32)
     source = Scripted([grey(40), four_channels, floats, np.zeros((0, 5), np.uint8), grey(40)], live=False)
