@@ -11,7 +11,7 @@ from device.latest import Latest
 
 GRAB_TIMEOUT_S = 0.5  # also how long the thread may take to notice that it should end
 NO_DATA_S = 2.0  # a shorter pause is no change of state; capture.pace.MIN_FPS relies on it
-BACK_OFF_S = (0.5, 1.5)  # first and longest pause before a source is opened again
+BACK_OFF_S = (0.2, 1.5)  # first and longest pause before a source is opened again
 MAX_NAMED = 100  # undecodable frames named in the log; further ones are only counted
 
 WAITING, OK, ENDED = "waiting", "ok", EndOfStream.state

@@ -1,6 +1,7 @@
 """A recorded session as a source: the frames of a live one again, at the pace at which they came."""
 
 import csv
+import itertools
 import math
 import time
 from dataclasses import dataclass
@@ -121,6 +122,6 @@ def _due(frames: list[Recorded], fps: float | None) -> list[float]:
     if fps is not None:
         return [number / fps if fps else 0.0 for number in range(len(frames))]
     due = [0.0]
-    for before, after in zip(frames, frames[1:]):
+    for before, after in itertools.pairwise(frames):
         due.append(due[-1] + min(after.at - before.at, LONGEST_PAUSE_S))
     return due
