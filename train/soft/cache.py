@@ -162,8 +162,10 @@ def read_folders(folders: Sequence[Path], data: DataSet) -> list[Cache]:
 def check_views(cache: Cache, data: DataSet, recipe: Recipe) -> None:
     """Raise UserError unless the cache answers the very views that a student of `recipe` would see.
 
-    With distill.targets = "mean" it sees none of them: the answer belongs to the picture, and the student's own size and
-    augmentation may be others. Besides the settings, the views of a few pictures are drawn again and compared with what they looked like, to 2
+    With distill.targets = "mean" it sees none of them: the answer belongs to the picture, and the student's own size
+    and augmentation may be others.
+
+    Besides the settings, the views of a few pictures are drawn again and compared with what they looked like, to 2
     levels of luma in each cell of the grid: another version of the augmentation would draw others from the same
     settings. Rounding, which differs between processors, stays below.
     """
