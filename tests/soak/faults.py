@@ -120,7 +120,8 @@ def soak(count: int, seed: int, picture: Path | None, kinds: tuple[str, ...] = t
             cv2.imwrite(str(picture), PhantomClip(0).frame(0).image)
         (folder / "switch").write_bytes(bytes(SWITCH_BYTES))
         switch = Switch(folder / "switch")
-        watched = Watched(folder, folder / "switch", picture.absolute(), default_bundle())
+        how = (folder / "switch", picture.absolute(), default_bundle())
+        watched = Watched(folder, "-m", "tests.soak.under_fault", *how)
         try:
             if not watched.wait(lambda: len(watched.heard.rows) >= 5, 3 * PATIENCE_S):
                 raise RuntimeError("the daemon judged no frame")

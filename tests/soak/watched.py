@@ -13,7 +13,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 _EDGE = re.compile(r"signal: (?P<before>[a-z ]+) -> (?P<after>[a-z ]+?)(: .*)?$")
-PSS = re.compile(r"^Pss:\s+(\d+) kB$", re.MULTILINE)
 
 
 @dataclass
@@ -28,12 +27,13 @@ class Heard:
 class Watched:
     """The process and its two streams. state: what it last said of its source."""
 
-    def __init__(self, folder: Path, switch: Path, picture: Path, bundle: Path) -> None:
+    def __init__(self, folder: Path, *command: str | Path) -> None:
+        """command: of Python, which also gets the file for the rows as its last argument."""
         fifo = folder / "rows"
         os.mkfifo(fifo)
         self._rows = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.soak.under_fault", switch, picture, bundle, fifo],
+            [sys.executable, *command, fifo],
             stdout=subprocess.PIPE,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             cwd=ROOT,
@@ -92,15 +92,14 @@ class Watched:
             if said != self.state and not self.wait(lambda: self.state == said, 0.5):
                 self.heard.wrong.append(f"signal={said!r} while the state was {self.state!r}")
 
-    def memory_kb(self) -> dict[str, int]:
-        """Proportional set size of the daemon and of its child, kB."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+    def memory_kb(self, which: str = "Pss") -> dict[str, int]:
+        """Memory of the daemon and of its child, kB. which: `Rss`, resident, or `Pss`, shared pages in parts."""
         pids = {"daemon": str(self.process.pid)}
-        threads = Path(f"/proc/{self.process.pid}/task").iterdir()
-        for thread in threads:
-            for child in (thread / "children").read_text().split() if children.exists() else []:
+        for thread in Path(f"/proc/{self.process.pid}/task").iterdir():
+            for child in (thread / "children").read_text().split():
                 pids["child"] = child
-        return {who: int(PSS.search(Path(f"/proc/{pid}/smaps_rollup").read_text())[1]) for who, pid in pids.items()}
+        wanted = re.compile(rf"^{which}:\s+(\d+) kB$", re.MULTILINE)
+        return {who: int(wanted.search(Path(f"/proc/{pid}/smaps_rollup").read_text())[1]) for who, pid in pids.items()}
 
     def end(self) -> None:
         """Stop it."""
