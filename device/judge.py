@@ -98,5 +98,6 @@ class Judge:
             return None
         new = change.difference is None or change.difference >= self.how.scene.new
         if new or not 0 <= frame.captured - self._assessed < self._assess_s:
-            self._quality, self._assessed = assess(luma, frame.pixels, self._meta.familiar), frame.captured
+            self._quality = assess(luma, frame.pixels, self._meta.familiar, frame.coloured)
+            self._assessed = frame.captured
         return None if self._quality.state == OK else self._quality.state

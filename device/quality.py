@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from device.familiar import Familiar, score
@@ -23,22 +24,29 @@ class Quality:
     unusual: float | None = None
 
 
-def assess(luma: np.ndarray, pixels: np.ndarray, known: Familiar | None) -> Quality:
+def coloured_share(pixels: np.ndarray) -> float:
+    """Share 0..1 of the places of (H, W, 3) uint8 pixels, in any order of channels, that are in colour."""
+    channels = cv2.split(pixels)  # numpy's ptp takes some seventy times as long over so short an axis
+    spread = cv2.subtract(cv2.max(cv2.max(*channels[:2]), channels[2]), cv2.min(cv2.min(*channels[:2]), channels[2]))
+    return np.count_nonzero(spread > COLOUR_DIFFERENCE) / spread.size
+
+
+def assess(luma: np.ndarray, pixels: np.ndarray, known: Familiar | None, coloured: float | None = None) -> Quality:
     """The first of these that holds.
 
     blank: one grey or colour all over, as grabbers paint on loss. too dark. in colour: Doppler, a photograph, a menu.
     unfamiliar: unlike the training pictures; another kind of picture, or an ultrasound picture that is not cropped to
     its region. luma: (H, W) uint8, the model's input. pixels: the frame it was made of, (H, W) or (H, W, 3) uint8.
-    known: of the bundle; None leaves the last one out.
+    known: of the bundle; None leaves the last one out. coloured: of the frame (device.capture.Frame), where known.
     """
     if luma.std() < BLANK_SPREAD:
         return Quality(BLANK)
     if np.partition(luma, -(luma.size // 100), axis=None)[-(luma.size // 100)] < DARK_LEVEL:
         return Quality(DARK)
-    if pixels.ndim == 3:
-        few = pixels[::_STEP, ::_STEP]
-        if (np.ptp(few, axis=2) > COLOUR_DIFFERENCE).mean() > COLOUR_SHARE:
-            return Quality(COLOURED)
+    if coloured is None:
+        coloured = coloured_share(pixels[::_STEP, ::_STEP]) if pixels.ndim == 3 else 0.0
+    if coloured > COLOUR_SHARE:
+        return Quality(COLOURED)
     if known is None:
         return Quality(OK)
     unusual = score(luma, known)

@@ -24,9 +24,33 @@ class NoDevice(CaptureError):
 
 
 class NoSignal(CaptureError):
-    """The device is there and says that it receives no picture: no cable, scanner off."""
+    """The device is there and says that it receives no picture: scanner off, or no cable where it cannot tell."""
 
     state = "no signal"
+
+
+class NoCable(CaptureError):
+    """The device is there and sees nothing at the other end of its cable, not even power."""
+
+    state = "no cable"
+
+
+class NoSync(CaptureError):
+    """A signal is there, but the device cannot lock to it: a bad cable, or a source that is just changing."""
+
+    state = "no sync"
+
+
+class Busy(CaptureError):
+    """Somebody else holds the device."""
+
+    state = "busy"
+
+
+class Changed(CaptureError):
+    """The picture's size or form is another one from here on; opening the source again takes it up."""
+
+    state = "changed"
 
 
 class NoData(CaptureError):
@@ -63,13 +87,15 @@ class Frame:
 
     pixels: uint8 0..255, (H, W) grey or (H, W, 3) BGR. sequence: counts up from 0, without gaps, over the source's
     whole life. captured: time.monotonic() in seconds when the picture was there, before it was decoded. name: what
-    to call it in a log, such as a file name.
+    to call it in a log, such as a file name. coloured: the share 0..1 of its places that are in colour, where the source
+    knows it although the pixels are grey (device.quality.coloured_share); None: the pixels say it.
     """
 
     pixels: np.ndarray
     sequence: int
     captured: float
     name: str
+    coloured: float | None = None
 
 
 class Source(Protocol):

@@ -137,7 +137,8 @@ class Child:
             self._memory, self._fresh_memory = Memory(pixels.nbytes), True
         slot = 1 - self._theirs
         self._memory.write(slot, pixels)
-        self._newest = {"slot": slot, "shape": pixels.shape, "captured": frame.captured, "name": frame.name}
+        self._newest = {"slot": slot, "shape": pixels.shape, "captured": frame.captured}
+        self._newest |= {"name": frame.name, "coloured": frame.coloured}
 
     def _hand_over(self) -> None:
         frame = {**self._newest, "skipped": self._skipped, "capacity": self._memory.capacity}

@@ -14,13 +14,17 @@ from typing import Any
 import numpy as np
 
 from device.capture import (
+    Busy,
     CaptureError,
+    Changed,
     EndOfStream,
     Frame,
     NoAnswer,
+    NoCable,
     NoData,
     NoDevice,
     NoSignal,
+    NoSync,
     Source,
     Undecodable,
     Unsupported,
@@ -31,7 +35,8 @@ from device.errors import UserError
 OPEN_S = 8.0  # the phantom's tissue takes a second or two on a Pi, a camera's start-up as long
 HANG_S = 1.5  # a child that is asked says something every child.GRAB_S; after this silence it hangs
 END_S = 0.3  # time to close the source well before the process is killed
-_STATES = {kind.state: kind for kind in (NoDevice, NoSignal, NoData, Unsupported, EndOfStream)}
+_KINDS = (NoDevice, NoCable, NoSignal, NoSync, Busy, Changed, NoData, Unsupported, EndOfStream)
+_STATES = {kind.state: kind for kind in _KINDS}
 
 
 class Hung(CaptureError):
@@ -111,7 +116,7 @@ class ProcessSource:
         # Copied: the slot is the child's again with the next request.
         pixels = np.frombuffer(self._memory, np.uint8, int(np.prod(shape)), start).reshape(shape).copy()
         self._sequence += 1
-        return Frame(pixels, self._sequence - 1, found["captured"], found["name"])
+        return Frame(pixels, self._sequence - 1, found["captured"], found["name"], found["coloured"])
 
     def _heard(self, timeout: float, hang: float) -> dict[str, Any]:
         """The child's answer; `timeout`, `hang`: seconds until NoAnswer and Hung."""

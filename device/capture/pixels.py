@@ -1,0 +1,176 @@
+"""Buffers as V4L2 drivers fill them -> grey pixels, and how much of the picture is in colour.
+
+Judging needs luma only. Raw YCbCr formats hold it ready, RGB is converted, and of MJPEG no more is decoded than the model
+needs: libjpeg can stop its inverse DCT at a half, a quarter or an eighth of the size. Colour is looked at all the same,
+since a Doppler picture must not be judged: in the chroma samples of raw formats, and for MJPEG in a reduced picture that
+is decoded in colour, which costs a sixth to a quarter more than in grey (docs/capture.md).
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from device.capture import Undecodable
+from device.quality import COLOUR_DIFFERENCE, coloured_share
+
+RAW = ("GREY", "NV12", "NV21", "YUYV", "UYVY", "RGB3", "BGR3")  # V4L2's four characters
+JPEGS = ("MJPG", "JPEG")
+REDUCTIONS = (8, 4, 2, 1)
+MAX_PIXELS = 1 << 26  # a broken header may claim 2^32; 8K has 2^25
+_COLOUR = {
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    1: cv2.IMREAD_COLOR,
+}
+_BYTES = {"RGB3": 3, "BGR3": 3, "YUYV": 2, "UYVY": 2}  # per pixel; the others have planes, luma first
+_LUMA_AT = {"YUYV": 0, "UYVY": 1}
+_STEP = 4  # as in device.quality: every fourth row and column say enough about colour
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a buffer holds. pixel_format: of RAW or JPEGS. height, width: pixels. stride: bytes from one line to the next
+    (`bytesperline`, 0: no padding; without meaning for JPEGS). limited: black is 16 and white 235, not 0 and 255.
+
+    Raises ValueError when a line does not fit into its stride.
+    """
+
+    pixel_format: str
+    height: int
+    width: int
+    stride: int = 0
+    limited: bool = False
+
+    def __post_init__(self) -> None:
+        least = self.width * _BYTES.get(self.pixel_format, 1)
+        if self.pixel_format in RAW and self.stride == 0:
+            object.__setattr__(self, "stride", least)
+        if min(self.height, self.width) < 1 or (self.pixel_format in RAW and self.stride < least):
+            raise ValueError(f"{self.width} x {self.height} {self.pixel_format} with {self.stride} bytes per line")
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """luma: (H, W) uint8, 0..255. coloured: share of its places in colour, 0..1."""
+
+    luma: np.ndarray
+    coloured: float
+
+
+def picture(data: bytes, layout: Layout, least: tuple[int, int], full: bool = False) -> Picture:
+    """Decode one buffer. Raw formats keep their size; MJPEG has that of `reduction`, or its own when `full`.
+
+    least: (height, width) in pixels that the result must have at least. Raises Undecodable for anything that is not a
+    whole picture of that layout.
+    """
+    if layout.pixel_format in JPEGS:
+        return _from_jpeg(data, layout, least, full)
+    lines = layout.height * 3 // 2 if layout.pixel_format in ("NV12", "NV21") else layout.height
+    if len(data) < layout.stride * lines:
+        raise Undecodable(f"the frame has {len(data)} bytes, fewer than the {layout.stride * lines} of a whole one")
+    if layout.pixel_format in ("RGB3", "BGR3"):
+        return _from_rgb(data, layout)
+    if layout.pixel_format in _LUMA_AT:
+        shape, strides = (layout.height, layout.width, 2), (layout.stride, 2, 1)
+        luma = cv2.extractChannel(np.ndarray(shape, np.uint8, data, 0, strides), _LUMA_AT[layout.pixel_format])
+    else:
+        luma = np.ndarray((layout.height, layout.width), np.uint8, data, 0, (layout.stride, 1)).copy()
+    if layout.limited:
+        luma = cv2.LUT(luma, expansion())
+    return Picture(luma, _coloured_chroma(data, layout))
+
+
+@lru_cache(1)
+def expansion() -> np.ndarray:
+    """(256,) uint8: limited-range luma or RGB, 16..235, to 0..255; what lies outside is clipped (ITU-R BT.601-7, 2.5.3)."""
+    return np.clip(np.rint((np.arange(256) - 16) * (255 / 219)), 0, 255).astype(np.uint8)
+
+
+@lru_cache(2)
+def coloured_chroma(limited: bool) -> np.ndarray:
+    """(65536,) bool: whether the chroma (Cb | Cr << 8) counts as coloured.
+
+    The difference between the largest and the least of R, G and B does not depend on luma (BT.601: R = Y + 1.402 Cr, G =
+    Y - 0.344 Cb - 0.714 Cr, B = Y + 1.772 Cb around 128), short of clipping, and it is what device.quality asks for.
+    """
+    blue = (np.arange(256) - 128.0) * (255 / 224 if limited else 1.0)
+    red = blue[:, None]
+    channels = np.broadcast_arrays(1.402 * red, -0.344136 * blue - 0.714136 * red, 1.772 * blue)
+    return (np.ptp(np.stack(channels), axis=0) > COLOUR_DIFFERENCE).reshape(-1)
+
+
+def _coloured_chroma(data: bytes, layout: Layout) -> float:
+    """Of every fourth row and column; 0 for grey."""
+    height, pairs, stride = layout.height, layout.width // 2, layout.stride
+    if layout.pixel_format == "GREY" or height < 2 or not pairs:
+        return 0.0
+    if layout.pixel_format in _LUMA_AT:
+        words = np.ndarray((height, pairs), "<u4", data, 0, (stride, 4))[::_STEP, :: _STEP // 2]
+        words = words >> 8 if layout.pixel_format == "YUYV" else words
+        chroma = (words & 0xFF) | (words >> 8 & 0xFF00)
+    else:
+        order = "<u2" if layout.pixel_format == "NV12" else ">u2"
+        planes = np.ndarray((height // 2, pairs), order, data, stride * height, (stride, 2))
+        chroma = planes[:: _STEP // 2, :: _STEP // 2]
+    return float(coloured_chroma(layout.limited)[chroma].mean())
+
+
+def _from_rgb(data: bytes, layout: Layout) -> Picture:
+    pixels = np.ndarray((layout.height, layout.width, 3), np.uint8, data, 0, (layout.stride, 3, 1))
+    luma = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY if layout.pixel_format == "RGB3" else cv2.COLOR_BGR2GRAY)
+    few = pixels[::_STEP, ::_STEP]
+    if layout.limited:
+        luma, few = cv2.LUT(luma, expansion()), expansion()[few]
+    return Picture(luma, coloured_share(few))
+
+
+def reduction(height: int, width: int, least: tuple[int, int]) -> int:
+    """The largest of 8, 4, 2 and 1 by which a picture can be reduced without falling below `least` (height, width)."""
+    fitting = (by for by in REDUCTIONS if -(-height // by) >= least[0] and -(-width // by) >= least[1])
+    return next(fitting, 1)
+
+
+def jpeg_size(data: bytes) -> tuple[int, int]:
+    """(height, width) of a whole JPEG picture, from its frame header (ITU-T T.81, B.2.2).
+
+    Whole: it begins with SOI and ends with EOI, behind which only padding may follow. What is cut off would decode to a
+    picture that is grey in its lower part. Raises Undecodable otherwise.
+    """
+    if not data[:2] == b"\xff\xd8":
+        raise Undecodable("the frame is no JPEG picture" if data else "the frame is empty")
+    # Cheap grabbers hand out the whole transfer buffer; entropy-coded data never ends in 0 behind a marker.
+    if not data.rstrip(b"\0\xff").endswith(b"\xff\xd9"):
+        raise Undecodable("the frame's JPEG data are cut off")
+    at = 2
+    while at + 9 <= len(data) and data[at] == 0xFF:
+        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker == 0xFF:  # padding between segments
+            at += 1
+        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = (int.from_bytes(data[at + n : at + n + 2], "big") for n in (5, 7))
+            if 0 < height * width <= MAX_PIXELS:
+                return height, width
+            raise Undecodable(f"the frame's JPEG header claims {width} x {height} pixels")
+        elif marker == 0xDA or length < 2:
+            break
+        else:
+            at += 2 + length
+    raise Undecodable("the frame's JPEG header is broken")
+
+
+def _from_jpeg(data: bytes, layout: Layout, least: tuple[int, int], full: bool) -> Picture:
+    by = 1 if full else reduction(*jpeg_size(data), least)
+    try:
+        # Luma of a decoded colour picture rather than the Y inside: one decoding gives both.
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), _COLOUR[by] | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error:
+        pixels = None
+    if pixels is None:
+        raise Undecodable("the frame's JPEG data do not decode")
+    if layout.limited:
+        pixels = cv2.LUT(pixels, expansion())
+    step = max(1, _STEP // by)
+    return Picture(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), coloured_share(pixels[::step, ::step]))
