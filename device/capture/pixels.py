@@ -1,9 +1,9 @@
 """Buffers as V4L2 drivers fill them -> grey pixels, and how much of the picture is in colour.
 
-Judging needs luma only. Raw YCbCr formats hold it ready, RGB is converted, and of MJPEG no more is decoded than the model
-needs: libjpeg can stop its inverse DCT at a half, a quarter or an eighth of the size. Colour is looked at all the same,
-since a Doppler picture must not be judged: in the chroma samples of raw formats, and for MJPEG in a reduced picture that
-is decoded in colour, which costs a sixth to a quarter more than in grey (docs/capture.md).
+Judging needs luma only. Raw YCbCr formats hold it ready, RGB is converted, and of MJPEG no more is decoded than the
+model needs: libjpeg can stop its inverse DCT at a half, a quarter or an eighth of the size. Colour is looked at all the
+same, since a Doppler picture must not be judged: in the chroma samples of raw formats, and for MJPEG in a reduced
+picture that is decoded in colour, which costs a sixth to a quarter more than in grey (docs/capture.md).
 """
 
 from dataclasses import dataclass
@@ -32,8 +32,8 @@ _STEP = 4  # as in device.quality: every fourth row and column say enough about 
 
 @dataclass(frozen=True)
 class Layout:
-    """What a buffer holds. pixel_format: of RAW or JPEGS. height, width: pixels. stride: bytes from one line to the next
-    (`bytesperline`, 0: no padding; without meaning for JPEGS). limited: black is 16 and white 235, not 0 and 255.
+    """What a buffer holds. pixel_format: of RAW or JPEGS. height, width: pixels. stride: bytes from one line to the
+    next (`bytesperline`, 0: no padding; no meaning for JPEGS). limited: black is 16 and white 235, not 0 and 255.
 
     Raises ValueError when a line does not fit into its stride.
     """
@@ -54,10 +54,11 @@ class Layout:
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """luma: (H, W) uint8, 0..255. coloured: share of its places in colour, 0..1."""
+    """luma: (H, W) uint8, 0..255. coloured: share 0..1 of places in colour. size: (height, width) as it came in."""
 
     luma: np.ndarray
     coloured: float
+    size: tuple[int, int]
 
 
 def picture(data: bytes, layout: Layout, least: tuple[int, int], full: bool = False) -> Picture:
@@ -80,12 +81,12 @@ def picture(data: bytes, layout: Layout, least: tuple[int, int], full: bool = Fa
         luma = np.ndarray((layout.height, layout.width), np.uint8, data, 0, (layout.stride, 1)).copy()
     if layout.limited:
         luma = cv2.LUT(luma, expansion())
-    return Picture(luma, _coloured_chroma(data, layout))
+    return Picture(luma, _coloured_chroma(data, layout), (layout.height, layout.width))
 
 
 @lru_cache(1)
 def expansion() -> np.ndarray:
-    """(256,) uint8: limited-range luma or RGB, 16..235, to 0..255; what lies outside is clipped (ITU-R BT.601-7, 2.5.3)."""
+    """(256,) uint8: limited-range luma or RGB, 16..235, to 0..255; the rest is clipped (ITU-R BT.601-7, 2.5.3)."""
     return np.clip(np.rint((np.arange(256) - 16) * (255 / 219)), 0, 255).astype(np.uint8)
 
 
@@ -93,8 +94,8 @@ def expansion() -> np.ndarray:
 def coloured_chroma(limited: bool) -> np.ndarray:
     """(65536,) bool: whether the chroma (Cb | Cr << 8) counts as coloured.
 
-    The difference between the largest and the least of R, G and B does not depend on luma (BT.601: R = Y + 1.402 Cr, G =
-    Y - 0.344 Cb - 0.714 Cr, B = Y + 1.772 Cb around 128), short of clipping, and it is what device.quality asks for.
+    The difference between the largest and the least of R, G and B does not depend on luma (BT.601: R = Y + 1.402 Cr,
+    G = Y - 0.344 Cb - 0.714 Cr, B = Y + 1.772 Cb around 128), short of clipping; device.quality asks for it.
     """
     blue = (np.arange(256) - 128.0) * (255 / 224 if limited else 1.0)
     red = blue[:, None]
@@ -124,7 +125,7 @@ def _from_rgb(data: bytes, layout: Layout) -> Picture:
     few = pixels[::_STEP, ::_STEP]
     if layout.limited:
         luma, few = cv2.LUT(luma, expansion()), expansion()[few]
-    return Picture(luma, coloured_share(few))
+    return Picture(luma, coloured_share(few), (layout.height, layout.width))
 
 
 def reduction(height: int, width: int, least: tuple[int, int]) -> int:
@@ -162,7 +163,8 @@ def jpeg_size(data: bytes) -> tuple[int, int]:
 
 
 def _from_jpeg(data: bytes, layout: Layout, least: tuple[int, int], full: bool) -> Picture:
-    by = 1 if full else reduction(*jpeg_size(data), least)
+    size = jpeg_size(data)
+    by = 1 if full else reduction(*size, least)
     try:
         # Luma of a decoded colour picture rather than the Y inside: one decoding gives both.
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), _COLOUR[by] | cv2.IMREAD_IGNORE_ORIENTATION)
@@ -173,4 +175,4 @@ def _from_jpeg(data: bytes, layout: Layout, least: tuple[int, int], full: bool) 
     if layout.limited:
         pixels = cv2.LUT(pixels, expansion())
     step = max(1, _STEP // by)
-    return Picture(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), coloured_share(pixels[::step, ::step]))
+    return Picture(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), coloured_share(pixels[::step, ::step]), size)

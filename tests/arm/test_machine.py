@@ -44,7 +44,7 @@ def test_a_build_that_is_broken_off_leaves_nothing_and_the_next_one_starts_afres
 )
 def test_what_cannot_be_fetched_is_said_with_the_way_out(command: list[str | Path], said: str) -> None:
     with pytest.raises(UserError, match=f"(?s){said}") as error:
-        machine._run("apt-get update", command)
+        machine.run("apt-get update", command, machine.MEND)
     assert f"set {machine.OFF}=1 to go without" in str(error.value)
 
 
