@@ -14,6 +14,8 @@ COMMANDS = {
     "replay": ("device.replay", "judge a record of verdicts again, and compare"),
     "bench": ("device.bench", "measure load, latency, memory and temperature of bundles"),
     "show": ("device.cli", "check a bundle and print what it is"),
+    "config": ("device.config.cli", "check the configuration file, show what would run, print an example"),
+    "doctor": ("device.doctor.cli", "check this machine, and say what to do"),
     "models": ("device.models_cli", "check and list the models of this machine, install one, roll back"),
 }
 

@@ -24,6 +24,8 @@ from device.capture.process import ProcessSource
 from device.capture.pump import Grabbed, Pump, Signal
 from device.capture.video import VideoSource
 from device.choice import choose
+from device.config import options
+from device.config.settings import SourceSettings
 from device.errors import UserError
 from device.judge import BadFrame, Judge, Snapshot
 from device.latest import Latest
@@ -60,6 +62,7 @@ class Daemon:
         origin: str = "option",
         notes: tuple[str, ...] = (),
         how: OverTime | None = None,
+        assess_s: float = ASSESS_S,
     ) -> None:
         self.bundle, self.model, self.source, self.notifier, self.rows = bundle, model, source, notifier, rows
         self.origin, self.notes = origin, notes
@@ -70,8 +73,8 @@ class Daemon:
         self.health = report.HealthOfRun()
         self._say = say
         # Of phantoms, and to a model that knows nothing else, quality says nothing.
-        assess_s = None if self.synthetic else ASSESS_S if source.live else 0.0
-        self._judged = Judge(model, bundle.meta, how or OverTime(), assess_s)
+        every_s = None if self.synthetic else assess_s if source.live else 0.0
+        self._judged = Judge(model, bundle.meta, how or OverTime(), every_s)
         self._slot: Latest[Grabbed] = Latest()
         self._pump = Pump(source, self._slot, say)
         self._tally = Tally()  # of the second that runs, as are the next two
@@ -243,19 +246,21 @@ class Daemon:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `busi-kd device run`."""
+    """The options of `busi-kd device run`. Those that overrule a key of the configuration file have no default here."""
     add = parser.add_argument
+    options.add_argument(parser)
     add("--bundle", type=Path, metavar="DIR", help="a model bundle (default: the installed one, else the shipped one)")
     installed.add_folder_argument(parser)
     trust.add_arguments(parser)
-    add("--source", choices=SOURCES, default="phantom", help="where frames come from (default: phantom, the self-test)")
+    add("--source", choices=SOURCES, help="where frames come from (default: phantom, the self-test)")
     add("--path", type=Path, metavar="P", help="the folder of pictures or the video file")
     add("--fps", type=float, metavar="N", help="frames per second (default: the video's own, else 30); 0: every frame")
     add("--loop", action="store_true", help="begin again after the last picture or frame; the phantom never ends")
-    add("--threads", type=int, default=1, metavar="N", help="CPU threads (default: 1)")
+    add("--threads", type=int, metavar="N", help="CPU threads (default: 1)")
     add("--duration", type=float, metavar="S", help="end after so many seconds")
     add("--verdicts", type=Path, metavar="FILE.csv", help="add one row per judged frame")
     add("--summary", type=Path, metavar="FILE.json", help="write the run's totals at its end")
+    options.leave_unset(parser)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -263,18 +268,27 @@ def main(args: argparse.Namespace) -> int:
     if args.duration is not None and not args.duration > 0:
         raise UserError(f"--duration is {args.duration:g}: give a number of seconds above 0.")
     sys.stdout.reconfigure(errors="backslashreplace")  # a file name need not be UTF-8
-    source = make_source(args)
-    chosen = choose(args.bundle, args.models, trust.from_options(args), args.threads)
+    now = options.effective(args)
+    options.refuse_not_yet(now)
+    settings = now.settings
+    source = make_source(settings.source)
+    chosen = choose(settings.model.bundle, settings.model.models, settings.model.whom(), settings.model.threads)
     bundle = chosen.bundle
-    cv2.setNumThreads(args.threads)
-    for path in (args.verdicts, args.summary):
+    cv2.setNumThreads(settings.model.threads)
+    for path in (settings.log.verdicts, settings.log.summary):
         if path is not None and not path.absolute().parent.is_dir():  # now, not after hours of running
             raise UserError(f"{path}: its folder does not exist; make it or give another file.")
     synthetic = True if bundle.meta.synthetic else source.synthetic
-    how = OverTime()
-    rows = record.open_record(args.verdicts, bundle, synthetic, how) if args.verdicts else None
+    how, verdicts = settings.judgement.over_time(), settings.log.verdicts
+    rows = None if verdicts is None else record.open_record(verdicts, bundle, synthetic, how)
     notifier = Notifier()
-    daemon = Daemon(bundle, chosen.model, source, notifier, rows, origin=chosen.origin, notes=chosen.notes, how=how)
+    daemon = Daemon(
+        *(bundle, chosen.model, source, notifier, rows),
+        origin=chosen.origin,
+        notes=chosen.notes,
+        how=how,
+        assess_s=settings.quality.assess_every_s,
+    )
 
     def stop(number: int, _: object) -> None:
         daemon.asked_to_stop = signal.Signals(number).name
@@ -283,8 +297,8 @@ def main(args: argparse.Namespace) -> int:
         signal.signal(number, stop)
     try:
         ended = daemon.run(args.duration)
-        if args.summary:
-            write_summary(args.summary, daemon.summary(ended))
+        if settings.log.summary is not None:
+            write_summary(settings.log.summary, daemon.summary(ended))
     finally:
         if rows is not None:
             rows.close()
@@ -292,18 +306,16 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def make_source(args: argparse.Namespace) -> Source:
-    """The source that the options name, not opened yet. Raises UserError when they contradict each other."""
-    if args.source == "phantom":
-        if args.path is not None:
-            raise UserError(f"--path {args.path} goes with --source folder or video; the phantom takes none.")
-        return ProcessSource(PhantomSource, fps=DEFAULT_FPS if args.fps is None else args.fps)
-    if args.path is None:
-        raise UserError(f"--source {args.source} needs --path: give the {args.source} to read.")
-    if args.source == "video":
-        return ProcessSource(VideoSource, path=args.path, fps=args.fps, loop=args.loop)
-    fps = DEFAULT_FPS if args.fps is None else args.fps
-    return ProcessSource(FolderSource, folder=args.path, fps=fps, loop=args.loop)
+def make_source(of: SourceSettings) -> Source:
+    """The source that the settings name, not opened yet. Raises UserError when there is none of that kind."""
+    if of.kind == "video":
+        return ProcessSource(VideoSource, path=of.path, fps=of.fps, loop=of.loop)
+    fps = DEFAULT_FPS if of.fps is None else of.fps
+    if of.kind == "folder":
+        return ProcessSource(FolderSource, folder=of.path, fps=fps, loop=of.loop)
+    if of.kind == "phantom":
+        return ProcessSource(PhantomSource, fps=fps)
+    raise UserError(f"source.kind {of.kind} is not possible with this version yet; there are {', '.join(SOURCES)}.")
 
 
 def write_summary(path: Path, data: dict) -> None:

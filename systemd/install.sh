@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs the busi-kd daemon as a systemd service on Raspberry Pi OS or Debian; run as root from a checkout.
-# A second run brings everything up to date and keeps /etc/busi-kd/daemon.env.
+# A second run brings everything up to date and keeps /etc/busi-kd/config.toml.
 # Research use only. Not a medical device, never a diagnosis.
 set -euo pipefail
 
@@ -57,7 +57,8 @@ prefix=$root/opt/busi-kd
 share=$prefix/share
 models=$root/var/lib/busi-kd/models
 unit=$root/etc/systemd/system/busi-kd.service
-config=$root/etc/busi-kd/daemon.env
+config=$root/etc/busi-kd/config.toml
+options=$root/etc/busi-kd/daemon.env # of versions before config.toml
 keys=$root/etc/busi-kd/trusted-keys
 
 [ -n "$root" ] || [ "$(id -u)" -eq 0 ] || die "this needs root; run it with sudo."
@@ -148,6 +149,21 @@ install_bundle() {
         die "the bundle $bundle was refused; the model that was installed before stays."
 }
 
+# Options in daemon.env win over config.toml. As it was shipped that file would hold everybody at the phantom, so it goes
+# out of the way; a changed one is kept, and goes on working.
+migrate_options() {
+    [ -f "$options" ] || return 0
+    if [ "$(grep -v '^[[:space:]]*\(#\|$\)' "$options")" = 'BUSI_KD_ARGS="--source phantom"' ]; then
+        mv "$options" "$options.old"
+        echo "moved: $options to $options.old; settings now belong into $config."
+        return 0
+    fi
+    echo "kept: $options; its options win over $config. Move them there and delete it."
+    # Versions before signed models copied the bundle to there.
+    ! grep -q '^BUSI_KD_ARGS=.*/share/bundle' "$options" ||
+        echo "note: $options still names $share/bundle, which is not updated any more; remove that --bundle from it."
+}
+
 if [ "$uninstall" = yes ]; then
     remove
     exit 0
@@ -180,14 +196,13 @@ else
     echo "model: the one that ships with busi-kd"
 fi
 install -m 644 "$checkout/systemd/README.md" "$share/doc/README.md"
-if [ -e "$config" ]; then
-    echo "kept: $config"
-    # Versions before signed models copied the bundle to there.
-    ! grep -q '^BUSI_KD_ARGS=.*/share/bundle' "$config" ||
-        echo "note: $config still names $share/bundle, which is not updated any more; remove that --bundle from it."
+install -m 644 "$checkout/systemd/config.toml" "$share/doc/config.toml"
+if [ -e "$config" ] || [ -L "$config" ]; then
+    echo "kept: $config (new keys stand in $share/doc/config.toml)"
 else
-    install -m 644 "$checkout/systemd/daemon.env" "$config"
+    install -m 644 "$checkout/systemd/config.toml" "$config"
 fi
+migrate_options
 install -m 644 "$checkout/systemd/busi-kd.service" "$unit"
 
 if [ -n "$root" ]; then

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pytest
 
 from device import daemon, installed, trust
 from device.capture import pump
+from device.config import read
+from device.config.options import effective
+from device.config.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 UNIT = ROOT / "systemd" / "busi-kd.service"
@@ -95,17 +97,19 @@ def test_the_times_of_unit_and_daemon_fit_together() -> None:
     assert float(service["TimeoutStopSec"]) > 2.0  # what the daemon takes at most
 
 
-@pytest.mark.parametrize("name", ["unit", "daemon.env"])
-def test_the_options_it_ships_with_are_options_of_the_daemon(name: str) -> None:
-    text = UNIT.read_text() if name == "unit" else (ROOT / "systemd" / "daemon.env").read_text()
-    pattern = r'^Environment="BUSI_KD_ARGS=(.*)"$' if name == "unit" else r'^BUSI_KD_ARGS="(.*)"$'
-    (value,) = re.findall(pattern, text, re.MULTILINE)
+def test_it_runs_with_the_configuration_file_alone(tmp_path: Path) -> None:
+    service = settings("Service")
+    program, *arguments = shlex.split(service["ExecStart"].replace("$BUSI_KD_ARGS", ""))
+    assert (program, arguments[:2]) == ("/opt/busi-kd/bin/busi-kd", ["device", "run"])
+    assert re.search(r"^Environment=BUSI_KD_ARGS=$", UNIT.read_text(), re.MULTILINE)
     parser = argparse.ArgumentParser()
     daemon.add_arguments(parser)
-    args = parser.parse_args(shlex.split(value))
-    assert args.bundle is None  # the installed model, else the one that ships
-    assert not args.allow_unsigned
-    assert args.source == "phantom"
+    args = parser.parse_args(arguments[2:])
+    assert args.config is None
+    assert read.FILE == Path("/etc") / service["ConfigurationDirectory"] / "config.toml"
+    args.config = tmp_path / "config.toml"
+    shutil.copy(ROOT / "systemd/config.toml", args.config)
+    assert effective(args).settings == Settings()
 
 
 def test_the_service_cannot_write_its_models_nor_the_keys() -> None:
@@ -142,16 +146,17 @@ def test_a_second_installation_keeps_the_configuration_and_replaces_the_rest(
     assert "model: the one that ships with busi-kd" in done.stdout
     first = contents(root)
     assert first[INSTALLED_UNIT] == UNIT.read_bytes()
-    assert first["etc/busi-kd/daemon.env"] == (ROOT / "systemd/daemon.env").read_bytes()
+    assert first["etc/busi-kd/config.toml"] == (ROOT / "systemd/config.toml").read_bytes()
+    assert "etc/busi-kd/daemon.env" not in first
     assert list((root / "etc/busi-kd/trusted-keys").iterdir()) == []
 
-    (root / "etc/busi-kd/daemon.env").write_text('BUSI_KD_ARGS="--bundle /opt/busi-kd/share/bundle"')
+    (root / "etc/busi-kd/config.toml").write_text('[source]\nkind = "v4l2"\n')
     (root / INSTALLED_UNIT).write_text("old")
     done = staged(root, "--key", key)
     assert done.returncode == 0
-    assert "note: " in done.stdout  # what an earlier version wrote there does not work any more
+    assert f"kept: {root}/etc/busi-kd/config.toml" in done.stdout
     second = contents(root)
-    assert second["etc/busi-kd/daemon.env"] == b'BUSI_KD_ARGS="--bundle /opt/busi-kd/share/bundle"'
+    assert second["etc/busi-kd/config.toml"] == b'[source]\nkind = "v4l2"\n'
     assert second["etc/busi-kd/trusted-keys/maker.pub"] == key.read_bytes()
     assert second[INSTALLED_UNIT] == UNIT.read_bytes()
     assert set(second) - set(first) == {"etc/busi-kd/trusted-keys/maker.pub"}  # nothing half-done is left lying about
@@ -159,10 +164,31 @@ def test_a_second_installation_keeps_the_configuration_and_replaces_the_rest(
     assert contents(root) == second
 
 
+def test_options_of_an_older_installation_go_on_working_unless_they_are_those_that_shipped(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    old = root / "etc/busi-kd/daemon.env"
+    old.parent.mkdir(parents=True)
+    old.write_text('BUSI_KD_ARGS="--bundle /opt/busi-kd/share/bundle"\n')
+    done = staged(root)
+    assert done.returncode == 0, done.stderr
+    assert f"kept: {old}; its options win over {root}/etc/busi-kd/config.toml." in done.stdout
+    assert "note: " in done.stdout  # what an earlier version wrote there does not work any more
+    assert old.read_text() == 'BUSI_KD_ARGS="--bundle /opt/busi-kd/share/bundle"\n'
+    assert settings("Service")["EnvironmentFile"] == "-/etc/busi-kd/daemon.env"
+
+    shipped = '# Options of the busi-kd daemon\n\nBUSI_KD_ARGS="--source phantom"\n'  # it would win over the file
+    old.write_text(shipped)
+    done = staged(root)
+    assert f"moved: {old} to {old}.old" in done.stdout
+    assert not old.exists()
+    assert old.with_name("daemon.env.old").read_text() == shipped
+    assert "daemon.env" not in staged(root).stdout
+
+
 def test_removing_leaves_what_belongs_to_the_user(trusted_keys: Path, tmp_path: Path) -> None:
     root = tmp_path / "root"
     assert staged(root, "--key", trusted_keys / "maker.pub").returncode == 0
-    kept = {"etc/busi-kd/daemon.env", "etc/busi-kd/trusted-keys/maker.pub"}
+    kept = {"etc/busi-kd/config.toml", "etc/busi-kd/trusted-keys/maker.pub"}
     for name in ("verdicts.csv", "models/bundle-0/bundle.json"):
         record = root / "var/lib/busi-kd" / name
         record.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,1 @@
+"""The configuration file of the daemon: what it holds, how it is read, shown and overruled by options."""

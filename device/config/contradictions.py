@@ -1,0 +1,59 @@
+"""What is right key by key and wrong together."""
+
+from collections.abc import Iterator
+
+from device.config.settings import Settings
+
+
+def contradictions(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+    """(the keys at odds, the one to look at first in front; a sentence that names them) for each contradiction."""
+    yield from _source(settings)
+    judgement, region, governor = settings.judgement, settings.region, settings.governor
+    if not judgement.scene_still_levels < judgement.scene_new_levels:
+        yield (
+            ("judgement.scene_still_levels", "judgement.scene_new_levels"),
+            f"judgement.scene_still_levels ({judgement.scene_still_levels:g}) must be below "
+            f"judgement.scene_new_levels ({judgement.scene_new_levels:g}).",
+        )
+    if region.mode == "fixed" and region.fixed is None:
+        yield ("region.mode", "region.fixed"), "region.mode fixed needs region.fixed: give the rectangle."
+    if region.mode != "fixed" and region.fixed is not None:
+        yield (
+            ("region.fixed", "region.mode"),
+            f"region.fixed goes with region.mode fixed; with {region.mode}, leave it out.",
+        )
+    if not governor.warm_c < governor.hot_c:
+        yield (
+            ("governor.warm", "governor.hot"),
+            f"governor.warm ({governor.warm_c:g} C) must be below governor.hot ({governor.hot_c:g} C).",
+        )
+    if not governor.battery_empty < governor.battery_low:
+        yield (
+            ("governor.battery_empty", "governor.battery_low"),
+            f"governor.battery_empty ({100 * governor.battery_empty:g} %) must be below governor.battery_low "
+            f"({100 * governor.battery_low:g} %).",
+        )
+    if settings.log.verdicts is not None and settings.log.verdicts == settings.log.summary:
+        yield ("log.summary", "log.verdicts"), "log.summary and log.verdicts name the same file; give two."
+
+
+def _source(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+    source = settings.source
+    if source.kind in ("folder", "video") and source.path is None:
+        yield (
+            ("source.kind", "source.path"),
+            f"source.kind {source.kind} needs source.path: give the {source.kind} to read.",
+        )
+    if source.kind in ("phantom", "v4l2") and source.path is not None:
+        yield (
+            ("source.path", "source.kind"),
+            f"source.path {source.path} goes with source.kind folder or video; the {source.kind} takes none.",
+        )
+    if source.kind == "v4l2" and source.fps == 0:
+        yield ("source.fps", "source.kind"), "source.fps 0 fps is for files; a v4l2 device has a pace of its own."
+    for name, default in (("device", None), ("size", None), ("pixel_format", "auto"), ("range", "auto")):
+        if source.kind != "v4l2" and getattr(source, name) != default:
+            yield (
+                (f"source.{name}", "source.kind"),
+                f"source.{name} goes with source.kind v4l2; with {source.kind}, leave it out.",
+            )

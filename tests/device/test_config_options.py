@@ -1,0 +1,232 @@
+"""Options over file over defaults; what is shown reads back; the example that ships is complete."""
+
+import argparse
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from device import daemon
+from device.config import options, write
+from device.config.contradictions import contradictions
+from device.config.options import Effective, effective, merged
+from device.config.quantity import Kind
+from device.config.read import parse
+from device.config.settings import KEYS, SECTIONS, Key, Settings, build, flat
+from device.errors import UserError
+from device.main import main
+
+ROOT = Path(__file__).parents[2]
+FILE = Path("c.toml")
+
+
+def given_options(*words: object) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    daemon.add_arguments(parser)
+    return parser.parse_args([str(word) for word in words])
+
+
+def test_options_win_over_the_file_and_the_file_over_the_defaults(tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text(
+        "[model]\nthreads = 2\nallow_unsigned = true\n[source]\nfps = '10 fps'\n[log]\nverdicts = 'a.csv'\n"
+    )
+    now = effective(given_options("--config", file, "--threads", 3, "--verdicts", "b.csv"))
+    assert (now.settings.model.threads, now.origins["model.threads"]) == (3, "option --threads")
+    assert (now.settings.log.verdicts, now.origins["log.verdicts"]) == (Path("b.csv"), "option --verdicts")
+    assert (now.settings.source.fps, now.origins["source.fps"]) == (10.0, f"{file}, line 5")
+    assert now.settings.model.allow_unsigned
+    assert now.settings.model.whom().allow_unsigned
+    assert (now.settings.log.summary, now.origins["log.summary"]) == (None, "default")
+
+
+def test_every_option_that_overrules_a_key_can_be_told_from_its_default() -> None:
+    """The values that the options had before there was a file are those of the settings."""
+    args = given_options("--config", "/dev/null")
+    assert all(getattr(args, name) is None for name in options.OPTIONS)
+    assert merged(None, args).settings == Settings()
+    spent = {*vars(args)} - {*options.OPTIONS}
+    assert spent == {"config", "duration"}  # of one run alone
+
+
+def test_another_kind_of_source_puts_the_section_of_the_file_aside() -> None:
+    found = parse("[source]\nkind = 'folder'\npath = '/srv'\nloop = true\nfps = '5 fps'\n", FILE)
+    now = merged(found, given_options("--source", "phantom"))
+    assert now.settings.source == Settings().source
+    assert now.origins["source.path"] == "default"
+    same = merged(found, given_options("--source", "folder", "--fps", 0))
+    assert (same.settings.source.path, same.settings.source.loop, same.settings.source.fps) == (Path("/srv"), True, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[source]\nkind='folder'", "c.toml, line 2: source.kind folder needs source.path: give the folder to read."),
+        ("[source]\nkind='video'", "c.toml, line 2: source.kind video needs source.path"),
+        ("[source]\n\npath='/srv'", "c.toml, line 3: source.path /srv goes with source.kind folder or video"),
+        (
+            "[source]\nkind='v4l2'\npath='/srv'",
+            "c.toml, line 3: source.path /srv goes with source.kind folder or video",
+        ),
+        ("[source]\nkind='v4l2'\nfps='0 fps'", "c.toml, line 3: source.fps 0 fps is for files"),
+        ("[source]\ndevice='/dev/video0'", "c.toml, line 2: source.device goes with source.kind v4l2; with phantom"),
+        ("[source]\nrange='full'", "c.toml, line 2: source.range goes with source.kind v4l2"),
+        ("[region]\nmode='fixed'", "c.toml, line 2: region.mode fixed needs region.fixed"),
+        ("[region]\nfixed='64x64+0+0@64x64'", "c.toml, line 2: region.fixed goes with region.mode fixed; with whole"),
+        ("[governor]\nwarm='80 C'", "c.toml, line 2: governor.warm (80 C) must be below governor.hot (80 C)."),
+        (
+            "[governor]\nbattery_low='5 %'",
+            "c.toml, line 2: governor.battery_empty (5 %) must be below governor.battery_low",
+        ),
+        ("[judgement]\nscene_new_levels=0.5", "c.toml, line 2: judgement.scene_still_levels (0.5) must be below"),
+        ("[log]\nverdicts='a'\nsummary='a'", "c.toml, line 3: log.summary and log.verdicts name the same file"),
+    ],
+)
+def test_keys_that_contradict_each_other_are_told_with_the_line_that_did_it(text: str, told: str) -> None:
+    with pytest.raises(UserError) as error:
+        merged(parse(text, FILE))
+    assert str(error.value).startswith(told)
+
+
+def test_an_option_heals_and_makes_contradictions() -> None:
+    found = parse("[source]\nkind = 'folder'\n", FILE)
+    assert merged(found, given_options("--path", "/srv")).settings.source.path == Path("/srv")
+    with pytest.raises(UserError, match=r"^--source video needs --path: give the video to read\.$"):
+        merged(found, given_options("--source", "video"))
+
+
+@pytest.mark.parametrize(
+    ("text", "dotted"),
+    [("[recorder]\nenabled = true", "recorder.enabled"), ("[region]\nmode = 'auto'", "region.mode")],
+)
+def test_what_this_version_cannot_do_is_refused_and_not_left_out(text: str, dotted: str, tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text(text)
+    with pytest.raises(UserError, match=rf"line 2: {dotted} is not possible with this version yet"):
+        daemon.main(given_options("--config", file, "--duration", 1))
+    options.refuse_not_yet(merged(parse(text.replace("true", "false").replace("auto", "whole"), FILE)))
+
+
+# --- shown and read again
+
+
+def values_of(one: Key) -> st.SearchStrategy:
+    spec = one.spec
+    if spec.choices:
+        return st.sampled_from(spec.choices)
+    if spec.kind == "flag":
+        return st.booleans()
+    if spec.kind == "path":
+        text = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12)
+        found = text.filter(lambda t: t.strip() and not t.startswith("~")).map(Path).filter(lambda p: str(p).strip())
+    elif spec.kind == "frame size":
+        found = st.tuples(st.integers(1, 99999), st.integers(1, 99999))
+    elif spec.kind == "region":
+        found = st.tuples(st.integers(1, 4000), st.integers(1, 4000)).map(
+            lambda s: "{0}x{1}+0+7@{0}x{2}".format(*s, s[1] + 7)
+        )
+    elif spec.kind == "count" or (isinstance(spec.kind, Kind) and spec.kind.whole):
+        found = st.integers(int(spec.low), int(spec.high))
+    else:
+        found = st.floats(spec.low, spec.high)
+        found = found | st.just(0.0) if spec.zero else found
+    return st.none() | found if spec.unset is not None else found
+
+
+@given(st.fixed_dictionaries({dotted: values_of(one) for dotted, one in KEYS.items()}))
+def test_what_is_shown_reads_back_as_the_same_settings(values: dict) -> None:
+    settings = build(values)
+    assert flat(settings) == values
+    text = write.shown(Effective(settings, {dotted: "a # place\nof two lines" for dotted in KEYS}))
+    found = parse(text, FILE)
+    assert found.problems == ()
+    assert build(found.values) == settings
+
+
+def test_a_file_that_is_called_like_the_word_for_nothing() -> None:
+    found = parse("[log]\nverdicts = './none'\n[model]\nbundle = './installed'\n", FILE)
+    text = write.shown(merged(found))
+    assert build(parse(text, FILE).values) == merged(found).settings
+    assert merged(found).settings.log.verdicts == Path("none")
+
+
+# --- the example
+
+
+def test_the_example_that_ships_is_the_one_that_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["device", "config", "example"]) == 0
+    assert (ROOT / "systemd/config.toml").read_text() == capsys.readouterr().out
+
+
+def test_the_example_uncommented_has_every_key_at_its_default() -> None:
+    lines = (ROOT / "systemd/config.toml").read_text().splitlines()
+    assert all(line.startswith("#") or not line for line in lines)
+    bare = "\n".join(line[1:] for line in lines if line.startswith("#") and not line.startswith("# "))
+    data = tomllib.loads(bare)
+    assert {f"{section}.{name}" for section, table in data.items() for name in table} == set(KEYS)
+    assert list(data) == list(SECTIONS)
+    found = parse(bare, FILE)
+    assert found.problems == ()
+    assert build(found.values) == Settings()
+    for one in KEYS.values():
+        assert f"# {one.spec.about}" in lines
+        assert f"#   {one.spec.takes()}" in lines
+
+
+def test_the_defaults_keep_their_own_rules() -> None:
+    assert list(contradictions(Settings())) == []
+    for one in KEYS.values():
+        assert one.spec.read(tomllib.loads(f"v = {one.spec.write(one.default)}")["v"]) == one.default
+
+
+# --- the command
+
+
+def busi_kd(*words: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "device.main", "device", *map(str, words)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_show_says_where_each_value_comes_from(tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text("[source]\nfps = '10 fps'\n")
+    done = busi_kd("config", "show", "--config", file, "--threads", 2)
+    assert done.returncode == 0, done.stderr
+    lines = {line.split("#")[0].strip(): line.partition("#")[2].strip() for line in done.stdout.splitlines()}
+    assert lines["threads = 2"] == "option --threads"
+    assert lines['fps = "10 fps"'] == f"{file}, line 2"
+    assert lines['half_life = "500 ms"'] == "default"
+
+
+def test_the_daemon_runs_by_the_file(bundle_dir: Path, trusted_keys: Path, tmp_path: Path) -> None:
+    file, rows, pictures = tmp_path / "c.toml", tmp_path / "rows.csv", tmp_path / "pictures"
+    pictures.mkdir()
+    cv2.imwrite(str(pictures / "dark.png"), np.full((48, 64), 40, np.uint8))
+    file.write_text(
+        f"[model]\nbundle = '{bundle_dir / 'float32'}'\ntrusted_keys = '{trusted_keys}'\nthreads = 2\n"
+        f"[source]\nkind = 'folder'\npath = '{pictures}'\nfps = '0 fps'\n"
+        f"[judgement]\nhalf_life = '125 ms'\n[log]\nverdicts = '{rows}'\n"
+    )
+    done = busi_kd("run", "--config", file)
+    assert done.returncode == 0, done.stderr
+    assert "variant=float32" in done.stdout
+    assert "threads=2" in done.stdout
+    comment, _, row = rows.read_text().splitlines()
+    assert "half_life_s=0.125" in comment
+    assert row.startswith("0,dark.png,")
+
+
+def test_check_of_a_right_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text("[source]\nfps = '10 fps'\n")
+    assert main(["device", "config", "check", str(file)]) == 0
+    assert capsys.readouterr().out == f"{file}: right; 1 setting of its own, all others have their defaults.\n"
+    file.write_text("[source]\nkind = 'folder'\n")
+    assert main(["device", "config", "check", str(file)]) == 3
+    assert "line 2: source.kind folder needs source.path" in capsys.readouterr().out
