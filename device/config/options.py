@@ -39,7 +39,7 @@ class Effective:
 
 def add_argument(parser: argparse.ArgumentParser) -> None:
     """The option `--config`."""
-    what = f"the configuration file (default: {read.FILE}, if it is there); options win over it"
+    what = f"the configuration file (default: {read.FILE}, if it is there; none: without); options win over it"
     parser.add_argument("--config", type=Path, metavar="FILE.toml", help=what)
 
 

@@ -14,6 +14,7 @@ from device.config.settings import KEYS, SECTIONS
 from device.errors import UserError, nearest
 
 FILE = Path("/etc/busi-kd/config.toml")
+NO_FILE = Path("none")  # given as the file: do without
 MAX_BYTES = 1_000_000
 
 
@@ -29,7 +30,7 @@ class Found:
 
 
 def read(path: Path | None) -> Found | None:
-    """The values of the file `path`; without one those of FILE, or None where that is missing.
+    """The values of the file `path`; without one those of FILE. None where that is missing, and for NO_FILE.
 
     Raises UserError when it cannot be read, is no TOML, or holds anything wrong: the first problem and how many more.
     """
@@ -43,7 +44,7 @@ def read(path: Path | None) -> Found | None:
 
 def examine(path: Path | None) -> Found | None:
     """As `read`, but problems of keys and values are told in the answer instead of raised."""
-    text = _text(path or FILE, must_be=path is not None)
+    text = None if path == NO_FILE else _text(path or FILE, must_be=path is not None)
     return None if text is None else parse(text, path or FILE)
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from device import daemon
-from device.config import options, write
+from device.config import options, read, write
 from device.config.contradictions import contradictions
 from device.config.options import Effective, effective, merged
 from device.config.quantity import Kind
@@ -46,9 +46,16 @@ def test_options_win_over_the_file_and_the_file_over_the_defaults(tmp_path: Path
     assert (now.settings.log.summary, now.origins["log.summary"]) == (None, "default")
 
 
+def test_one_can_do_without_the_file_of_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(read, "FILE", tmp_path / "config.toml")
+    read.FILE.write_text("[model]\nthreads = 4\n")
+    assert effective(given_options()).settings.model.threads == 4
+    assert effective(given_options("--config", "none")).settings == Settings()
+
+
 def test_every_option_that_overrules_a_key_can_be_told_from_its_default() -> None:
     """The values that the options had before there was a file are those of the settings."""
-    args = given_options("--config", "/dev/null")
+    args = given_options("--config", "none")
     assert all(getattr(args, name) is None for name in options.OPTIONS)
     assert merged(None, args).settings == Settings()
     spent = {*vars(args)} - {*options.OPTIONS}

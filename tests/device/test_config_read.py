@@ -234,7 +234,7 @@ max_age = \"\"\"30 days\"\"\"
 
 
 def test_ten_thousand_spoiled_files_give_settings_or_a_sentence(tmp_path: Path) -> None:
-    """Bytes changed, cut, doubled and exchanged at random; each file is read from disk as the daemon would."""
+    """Bytes changed, cut, doubled and exchanged at random."""
     dice, file = random.Random(7), tmp_path / "spoiled.toml"
     bits = [*b"[]{}\"'=#.,\n\\-0159eE_ \t\0\x7f\xff\xc3", *b"msGBfps%CkMi"]
     pieces = [line.encode() for line in BASE.splitlines(keepends=True)] + [
@@ -245,7 +245,6 @@ def test_ten_thousand_spoiled_files_give_settings_or_a_sentence(tmp_path: Path) 
         b"inf",
     ]
     outcomes = {"settings": 0, "problems": 0, "refused": 0}
-    stream = open(file, "wb", buffering=0)  # once: to make it anew each time takes twenty times as long
     for _ in range(10_000):
         data = bytearray(BASE.encode())
         for _ in range(dice.randint(1, 3)):
@@ -258,17 +257,18 @@ def test_ten_thousand_spoiled_files_give_settings_or_a_sentence(tmp_path: Path) 
                 data[at:at] = dice.choice(pieces)
             else:
                 data[at:at] = data[dice.randrange(len(data) + 1) :][: dice.randint(1, 30)]
-        stream.seek(0)
-        stream.truncate()
-        stream.write(data)
         try:
-            found = examine(file)
+            found = parse(data.decode(), file)
             settings = merged(found).settings
             assert isinstance(settings, Settings)
             outcomes["problems" if found.problems else "settings"] += 1
+        except UnicodeDecodeError:  # only these by way of the disk, which takes most of the time
+            file.write_bytes(data)
+            with pytest.raises(UserError, match="is not written in UTF-8"):
+                examine(file)
+            outcomes["refused"] += 1
         except UserError as error:
             outcomes["refused"] += str(file) in str(error)
-    stream.close()
     assert sum(outcomes.values()) == 10_000  # each refusal names the file
     assert min(outcomes.values()) > 100, outcomes
 
