@@ -16,6 +16,7 @@ COMMANDS = {
     "show": ("device.cli", "check a bundle and print what it is"),
     "config": ("device.config.cli", "check the configuration file, show what would run, print an example"),
     "doctor": ("device.doctor.cli", "check this machine, and say what to do"),
+    "studies": ("device.studies_cli", "list, show, export, verify and delete what the recorder has saved"),
     "models": ("device.models_cli", "check and list the models of this machine, install one, roll back"),
 }
 

@@ -3,12 +3,13 @@
 WAL with synchronous=FULL: a commit that has returned survives a power cut (https://sqlite.org/pragma.html).
 """
 
+import hashlib
 import json
 import sqlite3
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,11 @@ def insert(connection: sqlite3.Connection, table: str, row: Study | Item) -> Non
     values = [_stored(name, getattr(row, name)) for name in names]
     marks = ", ".join("?" * len(names))
     connection.execute(f"INSERT INTO {table} ({', '.join(names)}) VALUES ({marks})", values)
+
+
+def row_hash(row: Item) -> str:
+    """SHA-256 of all of a row's values, 64 hexadecimal digits: as it stands in the audit log."""
+    return hashlib.sha256(json.dumps(asdict(row), sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
 def _stored(name: str, value: Any) -> Any:

@@ -224,6 +224,7 @@ class Recorder:
         def write(tell: Callable[..., None]) -> None:
             database.insert(connection, "items", item)
             told = {"item": item.id, "kind": kind, "sha256": item.sha256, "verdict": item.shown}
+            told["row"] = database.row_hash(item)
             tell("saved", study=study.id, **told)
 
         try:
