@@ -62,6 +62,8 @@ def report(leaving: Leaving, images: dict[str, "Dataset"], uids: dict[str, str],
     # highdicom puts the time of the call there, but the same study is to give the same bytes.
     document.InstanceCreationDate, document.InstanceCreationTime = when
     document.ContentDate, document.ContentTime = when
+    for equipment in document.get("ContributingEquipmentSequence", []):
+        equipment.pop("ContributionDateTime", None)
     document.CompletionFlagDescription = "Research use only, not a diagnosis; unverified"
     document.TimezoneOffsetFromUTC = "+0000"
     return document
