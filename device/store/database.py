@@ -221,8 +221,8 @@ def studies(connection: sqlite3.Connection) -> list[Study]:
 
 def study(connection: sqlite3.Connection, begins: str) -> Study:
     """The study whose id begins so. Raises UserError when there is none or more than one."""
-    found = [one for one in studies(connection) if one.id.startswith(begins)]
-    if len(found) != 1 or not begins:
+    found = [one for one in studies(connection) if begins and one.id.startswith(begins)]
+    if len(found) != 1:
         what = "more than one study has an id that begins so; give more of it" if found else "no such study"
         raise UserError(f"study {begins!r}: {what}; `busi-kd device studies list` shows their ids.")
     return found[0]

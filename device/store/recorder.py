@@ -77,6 +77,10 @@ class Recorder:
             except NotSaved as error:  # it is marked as interrupted at the next start
                 self._say(str(error))
             self.tell("stopped")
+            try:
+                self._store.note_head()
+            except Failure as error:
+                self._say(f"the hash of the audit log's end is not noted ({because(error)}).")
             self._open.close()
 
     def __enter__(self) -> "Recorder":

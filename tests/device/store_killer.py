@@ -4,7 +4,7 @@ usage: store_killer.py FOLDER STRIDE|anywhere COUNT SEED
 
 STRIDE: the process kills itself before its 1st step, then STRIDE later each time, until the work comes to its end. A
 step is a change of the file system or a flush of it, as Python's audit events tell, or a statement of SQLite.
-anywhere: the parent kills it when it hears of a random step, so that the kill comes somewhere behind it, in the midst of
+anywhere: the parent kills it when it hears of a random step, so that the kill comes somewhere behind it, amid
 SQLite's and the system's own work as well. The process reports what was saved through a pipe, after the call has
 returned; what stands in the pipe was reported.
 """
