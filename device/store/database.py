@@ -234,6 +234,12 @@ def items(connection: sqlite3.Connection, study_id: str | None = None) -> list[I
     return [_read(Item, row) for row in connection.execute(f"SELECT * FROM items {where} ORDER BY rowid", values)]
 
 
+def next_number(connection: sqlite3.Connection, study_id: str) -> int:
+    """The number of a study's next item, from 1."""
+    query = "SELECT coalesce(max(number), 0) + 1 FROM items WHERE study = ?"
+    return connection.execute(query, (study_id,)).fetchone()[0]
+
+
 def fact(connection: sqlite3.Connection, name: str) -> str | None:
     """One of the store's own facts: `store` (its id), `audit_n` and `audit_head` (the audit log's last known line)."""
     row = connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()

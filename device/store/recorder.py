@@ -5,10 +5,11 @@ in between leaves a file without a row, which the next start sweeps away: nothin
 """
 
 import shutil
+import sqlite3
 import threading
 import uuid
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from device.errors import UserError
 from device.judge import Snapshot
 from device.store import Clock, NotSaved, Stamp, boot_id, database, pictures, system_clock
 from device.store.audit import AuditLog
-from device.store.bounds import ROW_BYTES, Limits, make_room, too_old
+from device.store.bounds import ROW_BYTES, Limits
 from device.store.database import Item, Study
 from device.store.facts import Origin, facts_of
 from device.store.start import set_right
@@ -218,8 +219,10 @@ class Recorder:
         data = None if pixels is None else pictures.encode(pixels)
         study = self._study or self.begin_study()
         now, connection = self._clock(), self._store.connection
-        query = "SELECT coalesce(max(number), 0) + 1 FROM items WHERE study = ?"
-        number = connection.execute(query, (study.id,)).fetchone()[0]
+        try:
+            number = database.next_number(connection, study.id)
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
         item = Item(uuid.uuid4().hex, study.id, number, kind, now.iso, now.monotonic, now.synchronised)
         item = replace(item, **values, **(facts_of(snapshot) if snapshot is not None else {}))
         if data is not None:
@@ -249,7 +252,8 @@ class Recorder:
         store, committing = self._store, False
         try:
             if needed:
-                self._make_room(needed)
+                open_study = self._study.id if self._study else None
+                store.make_room(self.limits, open_study, needed, self._disk_usage(store.folder).free)
             if name is not None:
                 pictures.write(store.pictures, name, data)
             committing = True
@@ -262,27 +266,21 @@ class Recorder:
             # After an I/O error in the commit nobody knows whether it holds; then the next start looks.
             unsure = committing and str(getattr(error, "sqlite_errorname", "")).startswith("SQLITE_IOERR")
             if name is not None and not unsure:
-                (store.pictures / name).unlink(missing_ok=True)
-            self.refusing = f"Not saved: {because(error)}; free room on the card or look after it, then save again."
-            raise NotSaved(self.refusing) from error
+                with suppress(OSError):  # a card that fails altogether; what stays is swept at the next start
+                    (store.pictures / name).unlink(missing_ok=True)
+            raise self._failed(error) from error
         self.refusing = None
         self._settle()
+
+    def _failed(self, error: OSError | sqlite3.Error) -> NotSaved:
+        self.refusing = f"Not saved: {because(error)}; free room on the card or look after it, then save again."
+        return NotSaved(self.refusing)
 
     def _settle(self) -> None:
         try:
             self._store.settle()
         except Failure as error:  # what was saved stays saved, and its entry stays due
             self._say(f"the audit log cannot be written now ({because(error)}); it is made up for later.")
-
-    def _make_room(self, needed: int) -> None:
-        store, study = self._store, self._study.id if self._study else None
-        old = too_old(store.sized(), self.limits, self._clock(), study)
-        if old:
-            store.delete_all([one.study for one in old], "age")
-        used, free = database.used_bytes(store.connection), self._disk_usage(store.folder).free
-        chosen = make_room(store.sized(), self.limits, study, needed, used, free)
-        if chosen:
-            store.delete_all([one.study for one in chosen], "room")
 
     def state(self) -> dict[str, Any]:
         """For the page and the log: the open study, items in it, bytes used and free, why a save was refused."""

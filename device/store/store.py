@@ -23,6 +23,7 @@ from device.store import (
     LOCK,
     PICTURES,
     Clock,
+    bounds,
     database,
     make_folder,
     owned_like,
@@ -30,7 +31,7 @@ from device.store import (
     system_clock,
 )
 from device.store.audit import AuditLog, decode, log_files
-from device.store.bounds import Sized
+from device.store.bounds import Limits, Sized
 from device.store.database import Study
 
 Tell = Callable[..., None]
@@ -130,6 +131,20 @@ class Store:
                 self.connection.execute("DELETE FROM studies WHERE id = ?", (study.id,))
         for study in studies:
             pictures.remove_study(self.pictures, study.id)
+
+    def make_room(self, limits: Limits, open_study: str | None, needed: int, free: int) -> None:
+        """Delete what the limits say before `needed` bytes are written; free: bytes of the file system, before that.
+
+        Raises NotSaved when there would still be no room; then only what is too old has gone. Raises sqlite3.Error.
+        """
+        old = bounds.too_old(self.sized(), limits, self.clock(), open_study)
+        if old:
+            self.delete_all([one.study for one in old], "age")
+            free += sum(one.bytes for one in old)
+        used = database.used_bytes(self.connection)
+        chosen = bounds.make_room(self.sized(), limits, open_study, needed, used, free)
+        if chosen:
+            self.delete_all([one.study for one in chosen], "room")
 
     def mark_exported(self, study: Study, how: str, sha256: str | None) -> Study:
         """Note that a study has left the machine. sha256: of the file that was written, None of a folder."""

@@ -1,9 +1,10 @@
 """Kill a process that saves studies, again and again on one store; after each kill open it and look; a JSON line each.
 
-usage: store_killer.py FOLDER STRIDE|anywhere COUNT SEED
+usage: store_killer.py FOLDER STRIDE|fail-STRIDE|anywhere COUNT SEED
 
 STRIDE: the process kills itself before its 1st step, then STRIDE later each time, until the work comes to its end. A
 step is a change of the file system or a flush of it, as Python's audit events tell, or a statement of SQLite.
+fail-STRIDE: the step is refused as by a full card, and the process goes on (SQLite's own steps do not fail).
 anywhere: the parent kills it when it hears of a random step, so that the kill comes somewhere behind it, amid
 SQLite's and the system's own work as well. The process reports what was saved through a pipe, after the call has
 returned; what stands in the pipe was reported.
@@ -19,6 +20,7 @@ from pathlib import Path
 import cv2
 from store_things import MB, SUMMARY, Clock, picture, recorder, snapshot
 
+from device.errors import UserError
 from device.store import AUDIT, NotSaved, database
 from device.store.audit import entries
 from device.store.check import check
@@ -31,11 +33,12 @@ MAX_BYTES = 300_000  # some thirty pictures: studies have to go for others
 class Steps:
     """Called at each step: `left` steps until the kill, or each told to the parent through `pipe`."""
 
-    def __init__(self, left: int | None, pipe: int) -> None:
-        self.left, self.pipe, self.on = left, pipe, True
+    def __init__(self, left: int | None, pipe: int, fail: bool) -> None:
+        self.left, self.pipe, self.fail, self.on = left, pipe, fail, True
 
     def audit(self, event: str, _: tuple) -> None:
-        if event in STEPS or event == "test.step":
+        # A tree that cannot be removed is no error, but one that this event raises would be.
+        if (event in STEPS or event == "test.step") and not (self.fail and event == "shutil.rmtree"):
             self.step()
 
     def step(self, *_: object) -> None:
@@ -48,6 +51,8 @@ class Steps:
             return
         self.left -= 1
         if self.left == 0:
+            if self.fail:
+                raise OSError(28, "No space left on device")
             os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -61,31 +66,37 @@ def announced(call):
     return wrapped
 
 
-def work(folder: Path, left: int | None, pipe: int, seed: int, clock: Clock) -> None:
-    """Save for as long as it lives, or a bounded number of studies."""
-    steps = Steps(left, pipe)
+def work(folder: Path, left: int | None, pipe: int, seed: int, clock: Clock, fail: bool = False) -> None:
+    """Save a bounded number of studies, or for as long as it lives."""
+    steps = Steps(left, pipe, fail)
     os.fsync, os.write = announced(os.fsync), announced(os.write) if left is not None else os.write
     sys.addaudithook(steps.audit)
-    kept = recorder(folder, clock=clock, max_bytes=MAX_BYTES, when_full="oldest")
+    try:
+        kept = recorder(folder, clock=clock, max_bytes=MAX_BYTES, when_full="oldest")
+    except UserError:
+        os._exit(3)
     kept._store.connection.set_trace_callback(steps.step)
 
-    def report(item) -> None:
-        steps.on = False
-        os.write(pipe, f"saved {item.id} {item.sha256} {item.study}\n".encode())
-        steps.on = True
+    def attempt(call, *arguments):
+        try:
+            done = call(*arguments)
+        except (NotSaved, UserError):  # the latter of a sweep that did not begin
+            return
+        if isinstance(done, database.Item):
+            steps.on = False
+            os.write(pipe, f"saved {done.id} {done.sha256} {done.study}\n".encode())
+            steps.on = True
 
     for number in range(2):
-        study = kept.begin_study(f"study {number}")
-        if number == 0:
-            kept._store.mark_exported(study, "zip", None)
-        for seed_of_one in range(2):
-            report(kept.save_frame(picture(seed + seed_of_one, colour=seed_of_one == 1), snapshot(), True))
+        attempt(kept.begin_study, f"study {number}")
+        if number == 0 and not fail and kept.study:
+            kept._store.mark_exported(kept.study, "zip", None)
+        for of_one in range(2):
+            attempt(kept.save_frame, picture(seed + of_one, colour=of_one == 1), snapshot(), True)
         kept.begin_sweep()
-        report(kept.end_sweep(SUMMARY, picture(seed), snapshot("abstain"), True))
-        try:
-            kept.save_frame(picture(seed, 600, 800), snapshot(), True)  # more than may ever be there
-        except NotSaved:
-            continue
+        attempt(kept.end_sweep, SUMMARY, picture(seed), snapshot("abstain"), True)
+        attempt(kept.end_sweep, SUMMARY, picture(seed), snapshot("abstain"), True)  # once more if it was refused
+        attempt(kept.save_frame, picture(seed, 600, 800), snapshot(), True)  # more than may ever be there
     kept.close()
 
 
@@ -126,7 +137,8 @@ def main(folder: Path, how: str, count: int, seed: int) -> None:
         child = os.fork()
         if not child:
             os.close(reader)
-            work(folder, None if how == "anywhere" else 1 + (number - 1) * int(how), writer, seed + number, clock)
+            left = None if how == "anywhere" else 1 + (number - 1) * int(how.removeprefix("fail-"))
+            work(folder, left, writer, seed + number, clock, how.startswith("fail-"))
             os._exit(0)
         os.close(writer)
         until, heard = draw.randrange(1, 350), 0
@@ -141,7 +153,7 @@ def main(folder: Path, how: str, count: int, seed: int) -> None:
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         found = look(folder, reported, clock)
         print(json.dumps({"number": number, "status": status, "reported": len(reported)} | found), flush=True)
-        if how != "anywhere" and status == 0:
+        if how.isdecimal() and status == 0:
             break
 
 
