@@ -9,9 +9,10 @@ from pathlib import Path
 
 import cv2
 
-from device import RESEARCH_NOTICE, files
+from device import RESEARCH_NOTICE, files, sources
 from device.capture import CaptureError, EndOfStream, Frame, NoAnswer, NoData, Source, Undecodable
 from device.capture.session import COLUMNS, TIMES
+from device.config import options
 from device.errors import UserError
 
 RESERVE_BYTES = 500_000_000  # left free: a full card takes the whole machine with it
@@ -67,29 +68,27 @@ class SessionWriter:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `busi-kd device capture`."""
-    from device import daemon
-
-    daemon.add_source_arguments(parser)
     add = parser.add_argument
+    options.add_argument(parser)
+    sources.add_arguments(parser)
     add("--out", type=Path, required=True, metavar="DIR", help="a new folder for the session")
     add("--duration", type=float, metavar="S", help="end after so many seconds (default: with the source, or Ctrl-C)")
     add("--max-bytes", type=int, default=DEFAULT_BYTES, metavar="N", help="of all pictures (default: 1,000,000,000)")
+    options.leave_unset(parser)
 
 
 def main(args: argparse.Namespace) -> int:
     """Record until the source ends, the duration is over, Ctrl-C, or the bound. Returns 0."""
-    from device import daemon
-
     if args.duration is not None and not args.duration > 0:
         raise UserError(f"--duration is {args.duration:g}: give a number of seconds above 0.")
     if args.max_bytes <= 0:
         raise UserError(f"--max-bytes is {args.max_bytes}: give a number of bytes above 0.")
-    source = daemon.make_source(args)
+    source = sources.make(options.effective(args).settings.source)
     print(f"{RESEARCH_NOTICE}\nWhole frames are kept, with all that is written in them: patients' names, too.")
-    until = None if args.duration is None else time.monotonic() + args.duration
     why, writer = "interrupted", None
     try:
         source.open()
+        until = None if args.duration is None else time.monotonic() + args.duration
         writer = SessionWriter(args.out, args.max_bytes)
         with contextlib.suppress(KeyboardInterrupt):
             why = record(source, writer, until)

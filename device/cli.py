@@ -10,6 +10,7 @@ from device import RESEARCH_NOTICE
 
 COMMANDS = {
     "run": ("device.daemon", "read frames, judge each, log what is seen"),
+    "capture": ("device.capture_cli", "record a source's frames without judging them, to replay them later"),
     "quality": ("device.quality_cli", "say of a folder's pictures which would be refused, and why"),
     "replay": ("device.replay", "judge a record of verdicts again, and compare"),
     "bench": ("device.bench", "measure load, latency, memory and temperature of bundles"),

@@ -14,18 +14,12 @@ from pathlib import Path
 
 import cv2
 
-from device import RESEARCH_NOTICE, __version__, files, installed, log, record, report, trust
+from device import RESEARCH_NOTICE, __version__, files, installed, log, record, report, sources, trust
 from device.bundle import Bundle
 from device.capture import Frame, Source
-from device.capture.folder import FolderSource
-from device.capture.pace import DEFAULT_FPS
-from device.capture.phantom import PhantomSource
-from device.capture.process import ProcessSource
 from device.capture.pump import Grabbed, Pump, Signal
-from device.capture.video import VideoSource
 from device.choice import choose
 from device.config import options
-from device.config.settings import SourceSettings
 from device.errors import UserError
 from device.judge import BadFrame, Judge, Snapshot
 from device.latest import Latest
@@ -42,7 +36,6 @@ STALL_S = 3.0  # a source that answers nothing at all for so long is called stal
 STOP_S = 1.2  # time the capture thread is given to end; a stop as a whole takes 2 s at most
 ASSESS_S = 0.2  # how often the quality of a live picture is looked at: it costs half an inference
 STALLED = "stalled"
-SOURCES = ("phantom", "folder", "video")
 
 
 class Daemon:
@@ -252,10 +245,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--bundle", type=Path, metavar="DIR", help="a model bundle (default: the installed one, else the shipped one)")
     installed.add_folder_argument(parser)
     trust.add_arguments(parser)
-    add("--source", choices=SOURCES, help="where frames come from (default: phantom, the self-test)")
-    add("--path", type=Path, metavar="P", help="the folder of pictures or the video file")
-    add("--fps", type=float, metavar="N", help="frames per second (default: the video's own, else 30); 0: every frame")
-    add("--loop", action="store_true", help="begin again after the last picture or frame; the phantom never ends")
+    sources.add_arguments(parser)
     add("--threads", type=int, metavar="N", help="CPU threads (default: 1)")
     add("--duration", type=float, metavar="S", help="end after so many seconds")
     add("--verdicts", type=Path, metavar="FILE.csv", help="add one row per judged frame")
@@ -271,7 +261,7 @@ def main(args: argparse.Namespace) -> int:
     now = options.effective(args)
     options.refuse_not_yet(now)
     settings = now.settings
-    source = make_source(settings.source)
+    source = sources.make(settings.source)
     chosen = choose(settings.model.bundle, settings.model.models, settings.model.whom(), settings.model.threads)
     bundle = chosen.bundle
     cv2.setNumThreads(settings.model.threads)
@@ -304,18 +294,6 @@ def main(args: argparse.Namespace) -> int:
             rows.close()
         notifier.close()
     return 0
-
-
-def make_source(of: SourceSettings) -> Source:
-    """The source that the settings name, not opened yet. Raises UserError when there is none of that kind."""
-    if of.kind == "video":
-        return ProcessSource(VideoSource, path=of.path, fps=of.fps, loop=of.loop)
-    fps = DEFAULT_FPS if of.fps is None else of.fps
-    if of.kind == "folder":
-        return ProcessSource(FolderSource, folder=of.path, fps=fps, loop=of.loop)
-    if of.kind == "phantom":
-        return ProcessSource(PhantomSource, fps=fps)
-    raise UserError(f"source.kind {of.kind} is not possible with this version yet; there are {', '.join(SOURCES)}.")
 
 
 def write_summary(path: Path, data: dict) -> None:

@@ -26,7 +26,7 @@ _NO_LOCK = 0x100 | 0x400 | 0x800 | 0x10000 | 0x20000 | 0x40000  # H, V, standard
 
 @dataclass(frozen=True)
 class Offer:
-    """A form of picture: pixel_format in V4L2's four characters, pixels, frames per second (0: the driver says none)."""
+    """A form of picture: pixel_format in V4L2's four characters, pixels, frames per second (0: not said)."""
 
     pixel_format: str
     width: int

@@ -39,7 +39,7 @@ def contradictions(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
 
 def _source(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     source = settings.source
-    if source.kind in ("folder", "video") and source.path is None:
+    if source.kind in ("folder", "video", "session") and source.path is None:
         yield (
             ("source.kind", "source.path"),
             f"source.kind {source.kind} needs source.path: give the {source.kind} to read.",
@@ -47,7 +47,7 @@ def _source(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     if source.kind in ("phantom", "v4l2") and source.path is not None:
         yield (
             ("source.path", "source.kind"),
-            f"source.path {source.path} goes with source.kind folder or video; the {source.kind} takes none.",
+            f"source.path {source.path} goes with source.kind folder, video or session; the {source.kind} takes none.",
         )
     if source.kind == "v4l2" and source.fps == 0:
         yield ("source.fps", "source.kind"), "source.fps 0 fps is for files; a v4l2 device has a pace of its own."

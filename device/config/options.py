@@ -19,6 +19,7 @@ OPTIONS = {
     "threads": "model.threads",
     "source": "source.kind",
     "path": "source.path",
+    "device": "source.device",
     "fps": "source.fps",
     "loop": "source.loop",
     "verdicts": "log.verdicts",

@@ -55,9 +55,11 @@ class SourceSettings:
         "phantom",
         "word",
         "phantom is a self-test that shows nobody; v4l2 is a camera or an HDMI grabber.",
-        choices=("phantom", "folder", "video", "v4l2"),
+        choices=("phantom", "folder", "video", "session", "v4l2"),
     )
-    path: Path | None = key(None, "path", "The folder of pictures or the video file.", unset="none")
+    path: Path | None = key(
+        None, "path", "The folder of pictures, the video file or the recorded session.", unset="none"
+    )
     fps: float | None = key(
         None,
         RATE,
@@ -67,7 +69,7 @@ class SourceSettings:
         zero="every frame, as fast as it is judged",
         unset="auto",
     )
-    loop: bool = key(False, "flag", "Begin again after the last picture of a folder or video.")
+    loop: bool = key(False, "flag", "Begin again after the last picture of a folder, video or session.")
     device: Path | None = key(
         None, "path", "v4l2: the device, such as '/dev/video0'; `auto`: the first that captures.", unset="auto"
     )

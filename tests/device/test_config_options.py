@@ -76,10 +76,10 @@ def test_another_kind_of_source_puts_the_section_of_the_file_aside() -> None:
     [
         ("[source]\nkind='folder'", "c.toml, line 2: source.kind folder needs source.path: give the folder to read."),
         ("[source]\nkind='video'", "c.toml, line 2: source.kind video needs source.path"),
-        ("[source]\n\npath='/srv'", "c.toml, line 3: source.path /srv goes with source.kind folder or video"),
+        ("[source]\n\npath='/srv'", "c.toml, line 3: source.path /srv goes with source.kind folder, video or session"),
         (
             "[source]\nkind='v4l2'\npath='/srv'",
-            "c.toml, line 3: source.path /srv goes with source.kind folder or video",
+            "c.toml, line 3: source.path /srv goes with source.kind folder, video or session",
         ),
         ("[source]\nkind='v4l2'\nfps='0 fps'", "c.toml, line 3: source.fps 0 fps is for files"),
         ("[source]\ndevice='/dev/video0'", "c.toml, line 2: source.device goes with source.kind v4l2; with phantom"),
