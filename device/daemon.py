@@ -35,7 +35,6 @@ TICK_S = 1.0  # pause between two log lines
 STALL_S = 3.0  # a source that answers nothing at all for so long is called stalled
 STOP_S = 1.2  # time the capture thread is given to end; a stop as a whole takes 2 s at most
 ASSESS_S = 0.2  # how often the quality of a live picture is looked at: it costs half an inference
-STALLED = "stalled"
 
 
 class Daemon:
@@ -76,7 +75,7 @@ class Daemon:
         self._frames_told: dict[str, int] = {}
         self._health: Health | None = None
         self._telemetry = Telemetry()
-        self._bad_told = self._stalled = False
+        self._bad_told = False
         self._absence_told = -math.inf
         self._began = self._ticked = time.monotonic()
 
@@ -124,7 +123,7 @@ class Daemon:
             if grabbed is not None:
                 self._judge(grabbed)
             self._tell_absence()
-            self._watch_source()
+            self._pump.watch(STALL_S)
 
     def _judge(self, grabbed: Grabbed) -> None:
         try:
@@ -157,20 +156,9 @@ class Daemon:
             self.notifier.ready()
             self.notifier.progress()
 
-    def _watch_source(self) -> None:
-        stalled = time.monotonic() - self._pump.heard > STALL_S and not self._slot.finished
-        if stalled != self._stalled:
-            self._stalled = stalled
-            state = self._pump.signal.state
-            self._say(
-                f"signal: {state} -> {STALLED}: the source has not answered for {STALL_S:g} s"
-                if stalled
-                else f"signal: {STALLED} -> {state}"
-            )
-
     def source_state(self) -> Signal:
         """The source's state as it is shown."""
-        return Signal(STALLED, "the source does not answer") if self._stalled else self._pump.signal
+        return self._pump.signal
 
     def frames(self) -> dict[str, int]:
         """Frames of the whole run so far. At its end captured = judged + skipped + bad; undecodable ones are extra."""

@@ -14,12 +14,12 @@ NO_DATA_S = 2.0  # a shorter pause is no change of state; capture.pace.MIN_FPS r
 BACK_OFF_S = (0.2, 1.5)  # first and longest pause before a source is opened again
 MAX_NAMED = 100  # undecodable frames named in the log; further ones are only counted
 
-WAITING, OK, ENDED = "waiting", "ok", EndOfStream.state
+WAITING, OK, ENDED, STALLED = "waiting", "ok", EndOfStream.state, "stalled"
 
 
 @dataclass(frozen=True)
 class Signal:
-    """State of the source: WAITING for the first frame, OK, or a CaptureError's state; detail: why, if known."""
+    """State of the source: WAITING for the first frame, OK, STALLED, or a CaptureError's state; detail: why, if known."""
 
     state: str
     detail: str = ""
@@ -46,7 +46,8 @@ class Pump:
         self._stop = threading.Event()
         # A daemon thread, because a driver that never returns must not keep the process from ending.
         self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
-        self.signal = Signal(WAITING)
+        self.signal = self._before_stall = Signal(WAITING)
+        self._edges = threading.RLock()  # both threads say edges, and each edge begins where the last one ended
         self.heard = time.monotonic()
         self.absent: float | None = None
         self.captured = self.undecodable = 0
@@ -113,7 +114,7 @@ class Pump:
                     raise
                 continue
             except Undecodable as error:
-                self.heard = time.monotonic()
+                self._hear()
                 self._count_undecodable(error)
                 if self._source.live and self.heard - last >= NO_DATA_S:  # not one frame, but all of them
                     self._change(Signal(error.state, str(error)))
@@ -129,7 +130,7 @@ class Pump:
             self._slot.put(grabbed)
             return True
         while not self._slot.put_when_empty(grabbed, GRAB_TIMEOUT_S):
-            self.heard = time.monotonic()  # it is the judge that takes its time, not the source
+            self._hear()  # it is the judge that takes its time, not the source
             if self._stop.is_set():
                 return False
         return True
@@ -142,7 +143,8 @@ class Pump:
             self._known_absence()
 
     def _known_absence(self) -> None:
-        self.absent = self.heard = time.monotonic()
+        self._hear()
+        self.absent = self.heard
 
     def _count_undecodable(self, error: Undecodable) -> None:
         self.undecodable += 1
@@ -151,8 +153,23 @@ class Pump:
         if self.undecodable == MAX_NAMED:
             self._say("further frames that do not decode are counted, but not named.")
 
+    def watch(self, longest: float) -> None:
+        """For the other thread to call: STALLED once the source has answered nothing at all for `longest` seconds."""
+        with self._edges:
+            silent = time.monotonic() - self.heard
+            if silent > longest and self.signal.state not in (STALLED, ENDED):
+                self._before_stall = self.signal
+                self._change(Signal(STALLED, f"the source has not answered for {silent:.0f} s"))
+
+    def _hear(self) -> None:
+        with self._edges:
+            self.heard = time.monotonic()
+            if self.signal.state == STALLED:
+                self._change(self._before_stall)
+
     def _change(self, signal: Signal) -> None:
-        before, self.signal = self.signal, signal
-        if before.state != signal.state:
-            detail = f": {signal.detail}" if signal.detail else ""
-            self._say(f"signal: {before.state} -> {signal.state}{detail}")
+        with self._edges:
+            before, self.signal = self.signal, signal
+            if before.state != signal.state:
+                detail = f": {signal.detail}" if signal.detail else ""
+                self._say(f"signal: {before.state} -> {signal.state}{detail}")

@@ -14,6 +14,7 @@ from listening import PATIENCE_S, notify_socket, pending, read_rows, wait_for
 from device import capture, daemon, log
 from device.bundle import Bundle, load_bundle
 from device.capture import pump
+from device.capture.folder import FolderSource
 from device.errors import UserError
 from device.notify import Notifier
 from device.runtime import Model, open_bundle
@@ -154,7 +155,7 @@ def test_the_watchdog_starves_while_the_source_is_stuck(
     for _ in range(3):
         assert "signal=stalled" in started.line(lambda line: line.startswith("fps="))
     messages = pending(systemd)
-    assert any("the source does not answer" in message for message in messages)
+    assert any("the source has not answered" in message for message in messages)
     assert "WATCHDOG=1" not in messages
     started.daemon.asked_to_stop = "SIGTERM"  # a stuck source does not keep the daemon from ending
     started.end()
@@ -296,7 +297,7 @@ def test_a_folder_that_vanishes_and_comes_back_is_read_again(
     pictures.mkdir()
     assert cv2.imwrite(str(pictures / "dark.png"), grey(40))
     monkeypatch.setattr(pump, "BACK_OFF_S", (0.01, 0.02))
-    source = daemon.FolderSource(pictures, fps=0, loop=True)
+    source = FolderSource(pictures, fps=0, loop=True)
     started = Started(bundle, source, Notifier({}))
     started.line(lambda line: "waiting -> ok" in line)
     away = pictures.with_name("unplugged")
