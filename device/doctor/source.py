@@ -13,7 +13,7 @@ from device.doctor import Finding
 from device.doctor.child import Answer, ask
 from device.errors import UserError
 
-ASK_S = 5.0  # a driver that hangs longer than that does not work
+ASK_S = 20.0  # Python and linuxpy take seconds on a cold card; a driver that hangs longer does not work
 GROUP = "video"
 # Nodes of the Pi's own codecs and picture processors capture, too, but never from outside.
 NOT_CAMERAS = ("bcm2835-codec", "bcm2835-isp", "rpivid", "rpi-hevc-dec", "pispbe", "hantro-vpu")

@@ -3,11 +3,13 @@
 import tomllib
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from device.config.field import quoted
 from device.config.lines import find, leaves, lines_of
+
+BUSY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
 
 NASTY = '''# [not.a.table] = 1
 top = "a # b"  # comment ] }
@@ -123,7 +125,7 @@ def document(parts: list[tuple], end: str) -> tuple[str, list[int]]:
     return text, begins
 
 
-@settings(max_examples=200)
+@settings(BUSY, max_examples=200)
 @given(st.lists(statements, max_size=5), st.sampled_from(["\n", "\r\n"]))
 @example([("pair", ["a"], '"""x"""', "", "")], "\n")
 @example([("table", ["a", "b"], "#", "", ""), ("table", ["a"], "", "", "")], "\n")
@@ -138,6 +140,7 @@ def test_every_path_of_tomllib_has_a_line_and_no_other(parts: list[tuple], end: 
     assert set(begins) <= set(lines.values())
 
 
+@settings(BUSY, max_examples=50)
 @given(st.lists(bare, min_size=1, max_size=5, unique=True), st.lists(values, min_size=5, max_size=5), st.data())
 def test_each_key_has_the_line_in_which_it_was_written(
     keys: list[str], written: list[str], data: st.DataObject

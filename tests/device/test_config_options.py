@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from device import daemon
@@ -21,6 +21,8 @@ from device.config.read import parse
 from device.config.settings import KEYS, SECTIONS, Key, Settings, build, flat
 from device.errors import UserError
 from device.main import main
+
+BUSY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
 
 ROOT = Path(__file__).parents[2]
 FILE = Path("c.toml")
@@ -146,6 +148,7 @@ def values_of(one: Key) -> st.SearchStrategy:
     return st.none() | found if spec.unset is not None else found
 
 
+@BUSY
 @given(st.fixed_dictionaries({dotted: values_of(one) for dotted, one in KEYS.items()}))
 def test_what_is_shown_reads_back_as_the_same_settings(values: dict) -> None:
     settings = build(values)
