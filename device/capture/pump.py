@@ -19,7 +19,7 @@ WAITING, OK, ENDED, STALLED = "waiting", "ok", EndOfStream.state, "stalled"
 
 @dataclass(frozen=True)
 class Signal:
-    """State of the source: WAITING for the first frame, OK, STALLED, or a CaptureError's state; detail: why, if known."""
+    """The source: WAITING for the first frame, OK, STALLED, or a CaptureError's state; detail: why, if known."""
 
     state: str
     detail: str = ""
