@@ -12,6 +12,7 @@ COMMANDS = {
     "run": ("device.daemon", "read frames, judge each, log what is seen"),
     "capture": ("device.capture_cli", "record a source's frames without judging them, to replay them later"),
     "quality": ("device.quality_cli", "say of a folder's pictures which would be refused, and why"),
+    "region": ("device.region.region_cli", "where on the machine's screen the picture is: find, set, confirm, forget"),
     "replay": ("device.replay", "judge a record of verdicts again, and compare"),
     "bench": ("device.bench", "measure load, latency, memory and temperature of bundles"),
     "show": ("device.cli", "check a bundle and print what it is"),
