@@ -24,6 +24,9 @@ from device.errors import UserError
 
 BUFFERS = 4  # the driver fills some while one is copied out
 LEAST = (224, 224)
+CHECK_S = (
+    1.0  # how often the input is asked while frames come: some devices go on with noise, or blue, without a signal
+)
 _OLDEST_S = 1.0  # a time stamp further back is no time stamp
 _NOT_OFFERED = (errno.ENOTTY, errno.EINVAL, errno.ENODATA)  # how drivers say that they do not know a call
 
@@ -71,6 +74,7 @@ class V4L2Source:
         self._input: int | None = None
         self._timings: Any | None = None  # v4l2_bt_timings that were set
         self._came: tuple[int, int] | None = None  # size of the first frame
+        self._checked = time.monotonic()
 
     def open(self) -> None:
         """Find the device, take up what its source sends, start to stream. Raises UserError or a CaptureError."""
@@ -186,12 +190,22 @@ class V4L2Source:
         fd, kind = self._descriptor, v4l.BufferType.VIDEO_CAPTURE
         waiting = select.poll()
         waiting.register(fd, select.POLLIN | select.POLLPRI)
-        found = dict(waiting.poll(max(0.0, timeout) * 1000)).get(fd, 0)
-        if found & select.POLLPRI and not found & (select.POLLERR | select.POLLHUP):
+        until = time.monotonic() + timeout
+        while True:
+            found = dict(waiting.poll(max(0.0, until - time.monotonic()) * 1000)).get(fd, 0)
+            if not found & select.POLLPRI or found & (select.POLLERR | select.POLLHUP):
+                break
             v4l.deque_event(fd)
-            raise self._source_state()[0] or Changed("the source has changed its picture")
+            if self._timings is None:
+                raise Changed("the source has changed its picture")
+            if (why := self._lost()) is not None:  # else it has told of what is set already
+                raise why
+        if found and time.monotonic() - self._checked >= CHECK_S:
+            self._checked = time.monotonic()
+            if (why := self._lost()) is not None:
+                raise why
         if not found:
-            raise self._silence()
+            raise self._lost() or NoData(f"{self._path}: no frame came, and the device does not say why")
         buffer = v4l.dequeue_buffer(fd, kind, v4l.Memory.MMAP)
         now = time.monotonic()
         # Copied at once: the buffer is the driver's again, and the CPU may have to read its memory without a cache.
@@ -203,14 +217,14 @@ class V4L2Source:
             captured = stamp if now - _OLDEST_S <= stamp <= now else now
         return data, captured, bool(buffer.flags & v4l.BufferFlag.ERROR)
 
-    def _silence(self) -> CaptureError:
-        """Nothing came: what the device says of it, a picture of another size that it has not told of, or NoData."""
+    def _lost(self) -> CaptureError | None:
+        """What the input says of a source that has gone, or that sends another picture than the one that was set."""
         why, timings = self._source_state()
         if why is None and timings is not None and self._timings is not None:
             was, now = (self._timings.width, self._timings.height), (timings.bt.width, timings.bt.height)
             if was != now:
                 return Changed(f"the source sends {now[0]} x {now[1]} now, not {was[0]} x {was[1]}")
-        return why or NoData(f"{self._path}: no frame came, and the device does not say why")
+        return why
 
     def _failure(self, error: OSError) -> CaptureError:
         """What a failed call means."""

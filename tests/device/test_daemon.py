@@ -286,7 +286,11 @@ def test_what_a_person_must_mend_ends_with_status_2_and_one_sentence(bundle_dir:
     [
         (["--source", "folder"], "--source folder needs --path"),
         (["--source", "video"], "--source video needs --path"),
-        (["--path", "/tmp"], "the phantom takes none"),
+        (["--path", "/tmp"], "phantom takes none"),
+        (["--path", "/tmp", "--source", "v4l2"], "v4l2 takes none"),
+        (["--device", "auto"], "--device auto goes with --source v4l2"),
+        (["--source", "v4l2", "--fps", "0"], "a grabber has a pace of its own"),
+        (["--source", "v4l2", "--device", "/dev/null"], "/dev/null: it is no V4L2 device"),
         (["--fps", "0.2"], "--fps is 0.2"),
         (["--duration", "0"], "--duration is 0"),
         (["--duration", "nan"], "--duration is nan"),

@@ -6,7 +6,6 @@ folder and switches itself off; what the script writes into /answers lies in a f
 """
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,19 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import machine
-from fetching import ROOT, apt_get, download, kept, recipe_name, run, unpack
+import parts
+from fetching import ROOT, kept, recipe_name
 from initrd import load_order, tree, write_cpio
+from parts import MODULES, OFF
 
 from device.errors import UserError
 
 CACHE = ROOT / ".cache" / "vm"
-OFF = "BUSI_KD_SKIP_VM"  # the environment variable that skips these tests
-MEND = f"see docs/capture.md, or set {OFF}=1 to go without"
-EMULATOR = "qemu-system-arm"
-KERNEL = "linux-image-arm64"  # depends on the newest kernel of the machine's own Debian
 HERE = Path(__file__).parent
-MODULES = ("virtio_pci", "9pnet_virtio", "9p")  # what every script needs
-OFFERED = ("vivid", "uvcvideo", "vhci_hcd")  # what a script may load
 CPU = "cortex-a72"
 DEADLINE_S = 400.0  # twenty times what it takes on a quiet machine
 
@@ -41,8 +36,8 @@ class VirtualMachine:
     def run(self, script: str, answers: Path, modules: Sequence[str] = ()) -> str:
         """Boot, run tests/vm/`script` with `answers` as /answers, and switch off; what the console said.
 
-        modules: of OFFERED, loaded when the script asks for them (guest.load). Raises UserError when the machine does
-        not come to an end, or the script fails.
+        modules: of parts.OFFERED, loaded when the script asks for them (guest.load). Raises UserError when the machine
+        does not come to an end, or the script fails.
         """
         image = answers / "initrd"
         write_cpio(image, self._files(modules))
@@ -85,22 +80,4 @@ def prepare(cache: Path = CACHE) -> VirtualMachine:
     """The machine in `cache`, fetched when it is not there yet. Raises UserError with what to do when it cannot be."""
     if (sys.platform, os.uname().machine) != ("linux", "x86_64"):
         raise UserError(f"the virtual Arm machine runs on x86-64 Linux only; set {OFF}=1 on this machine.")
-    return VirtualMachine(kept(cache, recipe_name(Path(__file__)), _fetch), machine.prepare())
-
-
-def _fetch(folder: Path) -> None:
-    apt = folder / "apt"
-    command = apt_get(apt, MEND)
-    unpack(command, apt, [f"{EMULATOR}:amd64"], folder / "emulator", MEND)
-    depends = run("apt-cache", ["apt-cache", *command[1:], "depends", KERNEL], MEND)
-    (kernel,) = (line.split()[-1] for line in depends.splitlines() if line.strip().startswith("Depends: linux-image-"))
-    (package,) = download(command, apt, kernel, MEND)
-    run("dpkg-deb", ["dpkg-deb", "--extract", package, apt / "kernel"], MEND)
-    (image,) = (apt / "kernel" / "boot").glob("vmlinuz-*")
-    os.replace(image, folder / "vmlinuz")
-    (modules,) = (apt / "kernel").glob("**/lib/modules/*/kernel")
-    for path in load_order(modules, (*MODULES, *OFFERED)):  # the other 300 MB are not kept
-        kept_at = folder / "modules" / path.relative_to(modules)
-        kept_at.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(path, kept_at)
-    shutil.rmtree(apt)
+    return VirtualMachine(kept(cache, recipe_name(Path(parts.__file__)), parts.fetch), machine.prepare())
