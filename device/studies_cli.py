@@ -84,7 +84,7 @@ def _export(store: Store, args: argparse.Namespace) -> int:
     target = args.zip or args.dicom
     if leaving.damaged:
         named = " ".join(damage.why for damage in leaving.damaged)
-        raise Refused(f"{target}: written, but without {len(leaving.damaged)} damaged pictures: {named}")
+        raise Refused(f"{target}: written, but without the damaged pictures: {named}")
     print(f"{target}: {len(leaving.items)} items of study {study.id}. {RESEARCH_NOTICE}")
     return 0
 
@@ -96,9 +96,9 @@ def _verify(store: Store, args: argparse.Namespace) -> int:
         print(sentence)
     if found.torn:
         print(f"audit log: {found.torn} bytes of an entry cut off at its end; the next entry sets them aside.")
-    print(f"{found.pictures} pictures and {found.entries} audit entries looked at; {len(found.wrong)} faults.")
+    print(f"{found.pictures} pictures and {found.entries} audit entries looked at; faults: {len(found.wrong)}.")
     if found.wrong:
-        raise Refused(f"{args.store}: {len(found.wrong)} faults, the first: {found.wrong[0]}")
+        raise Refused(f"{args.store}: not as it was saved: {found.wrong[0]}")
     return 0
 
 

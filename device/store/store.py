@@ -51,6 +51,7 @@ class Store:
         try:
             if make:
                 owned_like(self.folder / DATABASE, self.folder)
+                (self.folder / DATABASE).chmod(0o640)  # SQLite gives its other files the same
             self.id = database.fact(self.connection, "store")
             self.audit = audit or AuditLog(self.folder / AUDIT, clock)
         except BaseException:

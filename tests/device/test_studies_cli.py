@@ -61,7 +61,7 @@ def test_export_then_delete(folder: Path, tmp_path: Path, capsys: pytest.Capture
 
 def test_verify_names_what_is_wrong_and_ends_with_3(folder: Path, capsys: pytest.CaptureFixture) -> None:
     assert _run(folder, "verify") == 0
-    assert capsys.readouterr().out == "1 pictures and 7 audit entries looked at; 0 faults.\n"
+    assert capsys.readouterr().out == "1 pictures and 7 audit entries looked at; faults: 0.\n"
     (path,) = (folder / "pictures").rglob("*.png")
     path.unlink()
     log = log_files(folder / AUDIT)[0]
@@ -71,9 +71,9 @@ def test_verify_names_what_is_wrong_and_ends_with_3(folder: Path, capsys: pytest
     assert said.out.splitlines() == [
         f"{path}: is missing.",
         f"audit log: {log.name}, line 3: was altered, or is no entry.",
-        "1 pictures and 2 audit entries looked at; 2 faults.",
+        "1 pictures and 2 audit entries looked at; faults: 2.",
     ]
-    assert "2 faults, the first" in said.err
+    assert f"not as it was saved: {path}: is missing." in said.err
 
 
 def test_a_noted_head_tells_a_log_that_was_cut_or_written_anew(folder: Path, capsys: pytest.CaptureFixture) -> None:
@@ -102,7 +102,7 @@ def test_what_is_damaged_leaves_with_status_3(folder: Path, tmp_path: Path, caps
     (path,) = (folder / "pictures").rglob("*.png")
     path.write_bytes(path.read_bytes()[:-4])
     assert _run(folder, "export", study, "--zip", tmp_path / "a.zip") == 3
-    assert "without 1 damaged pictures" in capsys.readouterr().err
+    assert "without the damaged pictures" in capsys.readouterr().err
     assert (tmp_path / "a.zip").exists()
 
 
