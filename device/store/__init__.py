@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from device import files
+
 FOLDER = Path("/var/lib/busi-kd/studies")
 DATABASE, PICTURES, AUDIT, LOCK = "studies.sqlite", "pictures", "audit", "recorder.lock"
 _TIMESYNC = Path("/run/systemd/timesync")
@@ -59,14 +61,11 @@ def owned_like(path: Path, folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and flush its name to disk; only its owner and group see what is in it."""
-    from device import files
-
-    if not folder.is_dir():
-        make_parent = folder.parent
-        if not make_parent.is_dir():
-            make_folder(make_parent)
-        folder.mkdir(exist_ok=True)
-        folder.chmod(0o750)
-        owned_like(folder, make_parent)
-        files.sync_folder(make_parent)
+    """Make a folder, and those above it, and flush its name to disk; only its owner and group see what is in it."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o750)
+    owned_like(folder, folder.parent)
+    files.sync_folder(folder.parent)

@@ -23,7 +23,7 @@ class Background:
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
         self._calls: queue.Queue[tuple[Future, Callable, tuple] | None] = queue.Queue(WAITING)
-        self._shown: str | None = None
+        self._shown: tuple[str, str | None] | None = None
         self._lost = 0  # audit entries that found no place
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
@@ -38,9 +38,9 @@ class Background:
 
     def shown(self, snapshot: Snapshot) -> None:
         """Tell the audit log what is on the screen when that has changed; to be called for each judged frame."""
-        label = snapshot.belief.verdict.label
-        if label != self._shown:
-            self._shown = label
+        said = snapshot.belief.verdict.label, snapshot.belief.verdict.reason
+        if said != self._shown:
+            self._shown = said
             self._tell(self.recorder.shown, snapshot)
 
     def tell(self, what: str, **values: Any) -> None:

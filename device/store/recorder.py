@@ -57,7 +57,7 @@ class Recorder:
         self._mutex = threading.RLock()
         self._study: Study | None = None
         self._sweep_begun: Stamp | None = None
-        self._shown: str | None = None
+        self._shown: tuple[str, str | None] | None = None
         self._untold = 0  # audit entries that could not be written
         self.refusing: str | None = None
         with ExitStack() as stack:
@@ -147,6 +147,8 @@ class Recorder:
                 tell("study ended", study=study.id)
 
             self._save(0, write)  # it takes no room that matters, and an end must not be refused
+            if self._sweep_begun is not None:
+                self.tell("sweep dropped", why="the study ended before it did")
             self._study = self._sweep_begun = None
 
     def save_frame(self, pixels: np.ndarray, snapshot: Snapshot, cropped: bool) -> Item:
@@ -185,13 +187,13 @@ class Recorder:
     def shown(self, snapshot: Snapshot) -> None:
         """Tell the audit log what is on the screen, once each time it changes. Does not raise."""
         verdict = snapshot.belief.verdict
-        if verdict.label == self._shown:
+        if (verdict.label, verdict.reason) == self._shown:
             return
         with self._mutex:
             probabilities = {name: round(p, 6) for name, p in verdict.probabilities.items()}
             told = {"verdict": verdict.label, "reason": verdict.reason, "probabilities": probabilities or None}
             told |= {"sequence": snapshot.sequence, "captured": snapshot.captured, "frames": snapshot.belief.frames}
-            self._shown = verdict.label
+            self._shown = verdict.label, verdict.reason
             self.tell("shown", **told)
 
     def tell(self, what: str, **values: Any) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from store_things import MB, ORIGIN, SUMMARY, Card, Clock, one_sentence, picture, recorder, snapshot
 
+from device.decide import Verdict
 from device.errors import UserError
 from device.store import AUDIT, NotSaved, database, pictures
 from device.store.audit import entries
@@ -74,6 +75,9 @@ def test_a_sweep_is_saved_with_a_picture_or_without(tmp_path: Path) -> None:
         kept.begin_sweep()
         full = kept.end_sweep(SUMMARY, picture(), snapshot("abstain"), True)
         assert not kept.in_sweep
+        kept.begin_sweep()
+        kept.end_study()
+        assert not kept.in_sweep
     assert _rows(tmp_path) == [bare, full]
     assert bare.sweep == {
         "frames": {"benign": 30, "abstain": 4},
@@ -83,7 +87,8 @@ def test_a_sweep_is_saved_with_a_picture_or_without(tmp_path: Path) -> None:
     }
     assert (bare.file, bare.shown, bare.cropped) == (None, None, None)
     assert (full.shown, full.shown_reason, full.shown_probabilities) == ("abstain", "blank", None)
-    assert _whats(tmp_path).count("sweep begun") == 2
+    assert _whats(tmp_path).count("sweep begun") == 3
+    assert _whats(tmp_path)[-3:] == ["study ended", "sweep dropped", "stopped"]
 
 
 def test_the_picture_is_on_disk_before_its_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,10 +187,14 @@ def test_a_log_that_cannot_be_written_loses_no_study_and_is_made_up_for(
 
 def test_only_a_change_of_what_is_shown_is_told(tmp_path: Path) -> None:
     with recorder(tmp_path) as kept:
-        for label in ("benign", "benign", "abstain", "abstain", "benign"):
+        for label in ("benign", "benign", "abstain", "abstain"):
             kept.shown(snapshot(label))
+        dark = snapshot("abstain")
+        kept.shown(replace(dark, belief=replace(dark.belief, verdict=Verdict("abstain", {}, "too dark"))))
+        kept.shown(snapshot("benign"))
     shown = [entry for _, entry in entries(tmp_path / AUDIT) if entry["what"] == "shown"]
-    assert [entry["verdict"] for entry in shown] == ["benign", "abstain", "benign"]
+    assert [entry["verdict"] for entry in shown] == ["benign", "abstain", "abstain", "benign"]
+    assert shown[2]["reason"] == "too dark"
     assert (shown[1]["reason"], shown[1]["probabilities"]) == ("blank", None)
 
 
