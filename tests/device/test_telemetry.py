@@ -2,6 +2,8 @@
 
 import dataclasses
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -11,8 +13,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from device import telemetry
-from device.telemetry import Health, Telemetry, parse_throttled, peak_memory_mb
+from device.telemetry import Health, Memory, Telemetry, firmware, parse_throttled, peak_memory_mb
+from device.telemetry.processes import cpu_seconds
 
 FLAGS = ("under-voltage", "frequency-capped", "throttled", "soft-temperature-limit")
 CLOCK = "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq"
@@ -29,6 +31,7 @@ PI_4 = {
     "proc/uptime": "10.00 35.00\n",
     "proc/self/stat": process_line("200 100 0 0"),
     "proc/self/status": "Name:\tpython\nVmHWM:\t  204800 kB\nVmRSS:\t  102400 kB\n",
+    "proc/self/smaps_rollup": "55d0-7ffc ---p 0 00:00 0 [rollup]\nRss: 102400 kB\nPss:    92160 kB\nPss_Anon: 1 kB\n",
     "proc/self/task/77/children": "",
     "proc/meminfo": "MemTotal:        3884360 kB\nMemFree: 1 kB\nMemAvailable:    2097152 kB\n",
     "sys/class/thermal/thermal_zone0/type": "gpu-thermal\n",
@@ -222,6 +225,71 @@ def test_under_voltage_from_the_kernel_without_vcgencmd(pi: Path, alarm: str, fl
     assert Telemetry(pi).sample().throttled == flags
 
 
+def test_the_deprecated_file_is_the_last_resort_and_read_seldom(pi: Path, vcgencmd: Path) -> None:
+    name, now = "sys/devices/platform/soc/soc:firmware/get_throttled", 0.0
+    write(pi, **{name: "50004\n"})
+    assert Telemetry(pi).sample().throttled == (), "the kernel's alarm comes before it"
+    (pi / "sys/class/hwmon/hwmon1/name").unlink()
+    eyes = Telemetry(pi, clock=lambda: now)
+    flags = ("throttled", "under-voltage-since-boot", "throttled-since-boot")
+    assert eyes.sample().throttled == flags
+    write(pi, **{name: "0\n"})
+    now = 4.9
+    assert eyes.sample().throttled == flags
+    now = 5.0
+    assert eyes.sample().throttled == ()
+    now = 10.0
+    write(pi, **{name: "0x0\n"})
+    assert eyes.sample().throttled is None
+    now = 15.0
+    (pi / name).unlink()
+    assert eyes.sample().throttled is None
+    install(vcgencmd, get_throttled="throttled=0x0\n")
+    write(pi, **{name: "4\n"})
+    assert Telemetry(pi).sample().throttled == (), "the firmware's own word comes first"
+
+
+def test_memory_is_summed_over_the_processes_by_pss_where_all_tell_it(pi: Path) -> None:
+    assert Telemetry(pi).sample().memory_all == Memory(90.0, "pss")
+    write(pi, **{"proc/self/task/77/children": "78 ", "proc/78/smaps_rollup": "Pss:   10240 kB\n"})
+    assert Telemetry(pi).sample().memory_all == Memory(100.0, "pss")
+    write(pi, **{"proc/78/status": "VmRSS:\t 51200 kB\n"})
+    (pi / "proc/78/smaps_rollup").unlink()
+    assert Telemetry(pi).sample().memory_all == Memory(150.0, "rss"), "no sum of one process's PSS and another's RSS"
+    (pi / "proc/self/task/77/children").unlink()
+    assert Telemetry(pi).sample().memory_all is None, "a kernel that does not tell of children"
+
+
+def test_memory_is_looked_at_seldom(pi: Path) -> None:
+    now = 0.0
+    eyes = Telemetry(pi, clock=lambda: now)
+    assert eyes.sample().memory_all.mb == 90.0
+    write(pi, **{"proc/self/smaps_rollup": "Pss: 1024 kB\n"})
+    now = 4.9
+    assert eyes.sample().memory_all.mb == 90.0
+    now = 5.0
+    assert eyes.sample().memory_all.mb == 1.0
+
+
+def test_cpu_seconds_of_a_child_count_while_it_lives_and_after() -> None:
+    code = "import time\nwhile time.process_time() < 0.3: pass\nprint(flush=True)\ninput()"
+    before = cpu_seconds()[1]
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        child.stdout.read(1)
+        living = cpu_seconds()[1] - before
+        child.stdin.write(b"\n")
+        child.stdin.close()
+        child.wait()
+        reaped = cpu_seconds()[1] - before
+    assert 0.28 <= living <= reaped + 0.011, "what it has used does not vanish with it"
+
+
+def test_cpu_seconds_of_children_are_unknown_where_the_kernel_does_not_list_them(tmp_path: Path) -> None:
+    own, below = cpu_seconds(tmp_path)
+    assert own > 0
+    assert below is None
+
+
 @pytest.mark.parametrize(
     "script",
     [
@@ -234,7 +302,7 @@ def test_under_voltage_from_the_kernel_without_vcgencmd(pi: Path, alarm: str, fl
 def test_firmware_that_does_not_answer_is_unknown(
     pi: Path, vcgencmd: Path, script: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(telemetry, "_VCGENCMD_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(firmware, "_VCGENCMD_TIMEOUT_S", 0.3)
     (pi / "sys/class/hwmon/hwmon1/name").write_text("other\n")
     install(vcgencmd, script)
     health = Telemetry(pi).sample()
@@ -278,6 +346,7 @@ def test_this_very_machine() -> None:
     assert health.process_cpu_percent > 0
     assert 0 < health.cpu_percent <= 100
     assert 1 < health.memory_rss_mb < health.memory_available_mb
+    assert health.memory_all.mb > 1
 
 
 def test_peak_memory_remembers_what_was_given_back() -> None:
