@@ -14,21 +14,33 @@ from pathlib import Path
 
 import cv2
 
-from device import RESEARCH_NOTICE, __version__, files, installed, log, record, report, sources, trust
+from device import (
+    RESEARCH_NOTICE,
+    __version__,
+    files,
+    installed,
+    log,
+    metrics,
+    power_cli,
+    record,
+    report,
+    sources,
+    trust,
+)
 from device.bundle import Bundle
 from device.capture import Frame, Source
 from device.capture.pump import Grabbed, Pump, Signal
 from device.choice import choose
 from device.config import options
 from device.errors import UserError
-from device.judge import BadFrame, Judge, Snapshot
+from device.judge import UNCHANGED_S, BadFrame, Judge, Snapshot
 from device.latest import Latest
+from device.machine import Machine
 from device.notify import Notifier
 from device.over_time import OverTime
 from device.runtime import Model
 from device.stages import Tally
 from device.sweep import Sweep
-from device.telemetry import Health, Telemetry
 
 POLL_S = 0.2  # how soon a signal or a change of the source is noticed while no frame comes
 TICK_S = 1.0  # pause between two log lines
@@ -55,6 +67,9 @@ class Daemon:
         notes: tuple[str, ...] = (),
         how: OverTime | None = None,
         assess_s: float = ASSESS_S,
+        machine: Machine | None = None,
+        exported: metrics.MetricsFile | None = None,
+        unchanged_s: float = UNCHANGED_S,
     ) -> None:
         self.bundle, self.model, self.source, self.notifier, self.rows = bundle, model, source, notifier, rows
         self.origin, self.notes = origin, notes
@@ -63,18 +78,18 @@ class Daemon:
         self.tally = Tally()
         self.sweep = Sweep()  # the whole run's
         self.health = report.HealthOfRun()
+        self.machine = machine or Machine(say=say)
+        self._exported = exported
         self._say = say
         # Of phantoms, and to a model that knows nothing else, quality says nothing.
         every_s = None if self.synthetic else assess_s if source.live else 0.0
-        self._judged = Judge(model, bundle.meta, how or OverTime(), every_s)
+        self._judged = Judge(model, bundle.meta, how or OverTime(), every_s, unchanged_s)
         self._slot: Latest[Grabbed] = Latest()
         self._pump = Pump(source, self._slot, say)
         self._tally = Tally()  # of the second that runs, as are the next two
         self._fresh: Snapshot | None = None
         self._changes = 0
         self._frames_told: dict[str, int] = {}
-        self._health: Health | None = None
-        self._telemetry = Telemetry()
         self._bad_told = False
         self._absence_told = -math.inf
         self._began = self._ticked = time.monotonic()
@@ -98,6 +113,7 @@ class Daemon:
             why = self._loop(math.inf if duration is None else self._began + duration)
         finally:
             self.notifier.stopping()
+            self.machine.meter.finish()
             if not self._pump.stop(STOP_S):
                 self._say("the source does not answer; it is left behind open.")
             if self._slot.take(0) is not None:
@@ -119,11 +135,26 @@ class Daemon:
                 self._tick()
             if self._slot.finished:
                 return self._pump.signal.detail or "the source ended"
-            grabbed = self._slot.take(max(0.0, min(POLL_S, self._ticked + TICK_S - now, until - now)))
+            grabbed = self._next(max(0.0, min(POLL_S, self._ticked + TICK_S - now, until - now)))
             if grabbed is not None:
                 self._judge(grabbed)
             self._tell_absence()
             self._pump.watch(STALL_S)
+
+    def _next(self, timeout: float) -> Grabbed | None:
+        """The next frame, unless none comes or the governor lets none be taken within `timeout` seconds."""
+        began = time.monotonic()
+        pause = self.machine.pause(began)
+        if pause > 0:
+            time.sleep(min(pause, timeout))
+            grabbed = None
+        else:
+            grabbed = self._slot.take(timeout)
+        now = time.monotonic()
+        self.machine.meter.waited(now - began)
+        if grabbed is not None:
+            self.machine.took(now)
+        return grabbed
 
     def _judge(self, grabbed: Grabbed) -> None:
         try:
@@ -135,6 +166,7 @@ class Daemon:
             self._changes += 1
         self.latest = self._fresh = snapshot
         self.sweep.add(snapshot.belief)
+        self.machine.judged(snapshot)
         for tally in (self._tally, self.tally):
             tally.add(snapshot.verdict.label, snapshot.stages_ms)
         if self.rows is not None:
@@ -172,23 +204,41 @@ class Daemon:
 
     def _tick(self, last: bool = False) -> None:
         """The line of the second that is over, and systemd's status."""
-        if not last or self._health is None:  # asking the firmware may take a second, too long for an end
-            self._health = self._telemetry.sample()
-            self.health.add(self._health)
+        condition = self.machine.condition
+        if not last or condition is None:  # asking the firmware may take a second, too long for an end
+            condition = self.machine.sample()
+            self.health.add(condition.health)
         now, frames, tally = time.monotonic(), self.frames(), self._tally
         fresh = {name: count - self._frames_told.get(name, 0) for name, count in frames.items()}
-        line = report.second(tally, fresh, now - self._ticked, self._health, self.bundle.meta.classes)
+        line = report.second(tally, fresh, now - self._ticked, condition.health, self.bundle.meta.classes)
+        line |= self.machine.pairs()
         signal_now = self.source_state()
         line |= report.shown(self._fresh, self._changes) | {"signal": signal_now.state}
         line |= {"synthetic": self.synthetic, "use": "research-only"}
         self._say(log.pairs(line))
+        if self._exported is not None:
+            self._exported.write(self._families)
         self._ticked, self._frames_told, self._tally = now, frames, Tally()
         self._fresh, self._changes = None, 0
         self._bad_told = self._bad_told and not tally.judged  # a new case once it was well for a time
         detail = f" ({signal_now.detail})" if signal_now.detail else ""
         self.notifier.status(
             f"signal {signal_now.state}{detail}, {tally.judged} frames judged in the last second. "
-            f"Model {self.bundle.meta.name} ({self.origin}). {self._flags()}{RESEARCH_NOTICE}"
+            f"Model {self.bundle.meta.name} ({self.origin}). {self.machine.status()}{self._flags()}{RESEARCH_NOTICE}"
+        )
+
+    def _families(self) -> list[metrics.Family]:
+        """What is exported of the run so far and of the second that is over."""
+        return metrics.of_run(
+            bundle=self.bundle,
+            source=self.source.description,
+            synthetic=self.synthetic,
+            signal=self.source_state().state,
+            frames=self.frames(),
+            total=self.tally,
+            second=self._tally,
+            latest=self._fresh,
+            machine=self.machine,
         )
 
     def _flags(self) -> str:
@@ -223,6 +273,7 @@ class Daemon:
             ended=ended,
             health=self.health,
             sweep=self.sweep.summary(),
+            machine=self.machine.summary(),
         )
 
 
@@ -238,6 +289,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--duration", type=float, metavar="S", help="end after so many seconds")
     add("--verdicts", type=Path, metavar="FILE.csv", help="add one row per judged frame")
     add("--summary", type=Path, metavar="FILE.json", help="write the run's totals at its end")
+    power_cli.add_arguments(parser)
     options.leave_unset(parser)
 
 
@@ -257,6 +309,7 @@ def main(args: argparse.Namespace) -> int:
         if path is not None and not path.absolute().parent.is_dir():  # now, not after hours of running
             raise UserError(f"{path}: its folder does not exist; make it or give another file.")
     synthetic = True if bundle.meta.synthetic else source.synthetic
+    power = power_cli.from_options(args)
     how, verdicts = settings.judgement.over_time(), settings.log.verdicts
     rows = None if verdicts is None else record.open_record(verdicts, bundle, synthetic, how)
     notifier = Notifier()
@@ -266,6 +319,7 @@ def main(args: argparse.Namespace) -> int:
         notes=chosen.notes,
         how=how,
         assess_s=settings.quality.assess_every_s,
+        **power,
     )
 
     def stop(number: int, _: object) -> None:
@@ -275,11 +329,15 @@ def main(args: argparse.Namespace) -> int:
         signal.signal(number, stop)
     try:
         ended = daemon.run(args.duration)
+        if args.power_report:
+            daemon.machine.tell_costs()
         if settings.log.summary is not None:
             write_summary(settings.log.summary, daemon.summary(ended))
     finally:
         if rows is not None:
             rows.close()
+        if power["exported"] is not None:
+            power["exported"].close()
         notifier.close()
     return 0
 

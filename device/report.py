@@ -34,6 +34,9 @@ class HealthOfRun:
             value = getattr(health, name)
             if value is not None:
                 self._highest[name] = max(value, self._highest.get(name, value))
+        if health.memory_all is not None:
+            name = f"memory_all_{health.memory_all.by}_mb"
+            self._highest[name] = max(health.memory_all.mb, self._highest.get(name, 0.0))
         if health.throttled is not None:
             self._throttled = (self._throttled or set()) | set(health.throttled)
 
@@ -45,6 +48,8 @@ class HealthOfRun:
             "process_cpu_percent_mean": loads.get("process_cpu_percent"),
             "temperature_c_highest": self._highest.get("temperature_c"),
             "memory_rss_mb_highest": self._highest.get("memory_rss_mb"),
+            "memory_all_pss_mb_highest": self._highest.get("memory_all_pss_mb"),
+            "memory_all_rss_mb_highest": self._highest.get("memory_all_rss_mb"),
             "throttled": None if self._throttled is None else sorted(self._throttled),
         }
 
@@ -89,8 +94,12 @@ def summary(
     ended: str,
     health: HealthOfRun,
     sweep: SweepSummary,
+    machine: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The whole run as plain data for a JSON file: latencies in milliseconds, unknown figures None."""
+    """The whole run as plain data for a JSON file: latencies in milliseconds, unknown figures None.
+
+    machine: of device.machine.Machine.summary.
+    """
     meta = bundle.meta
     return {
         "notice": RESEARCH_NOTICE,
@@ -112,6 +121,7 @@ def summary(
         },
         "stages_ms": {stage: _latencies(tally.stages[stage]) for stage in STAGES},
         "health": health.as_dict(),
+        **machine,
     }
 
 

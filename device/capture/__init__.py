@@ -85,10 +85,11 @@ class Undecodable(CaptureError):
 class Frame:
     """One picture as it came in.
 
-    pixels: uint8 0..255, (H, W) grey or (H, W, 3) BGR. sequence: counts up from 0, without gaps, over the source's
-    whole life. captured: time.monotonic() in seconds when the picture was there, before it was decoded. name: what
-    to call it in a log, such as a file name. coloured: the share 0..1 of its places that are in colour, where the
-    source knows it although the pixels are grey (device.quality.coloured_share); None: the pixels say it.
+    pixels: uint8 0..255, (H, W) grey or (H, W, 3) BGR, into which nobody writes any more. sequence: counts up from 0,
+    without gaps, over the source's whole life. captured: time.monotonic() in seconds when the picture was there, before
+    it was decoded. name: what to call it in a log, such as a file name. coloured: the share 0..1 of its places that are
+    in colour, where the source knows it although the pixels are grey (device.quality.coloured_share); None: the pixels
+    say it.
     """
 
     pixels: np.ndarray
