@@ -9,7 +9,7 @@ from pathlib import Path
 from device import RESEARCH_NOTICE
 
 COMMANDS = {
-    "run": ("device.daemon", "read frames, judge each, log what is seen"),
+    "run": ("device.run", "read frames, judge each, log what is seen"),
     "capture": ("device.capture_cli", "record a source's frames without judging them, to replay them later"),
     "quality": ("device.quality_cli", "say of a folder's pictures which would be refused, and why"),
     "region": ("device.region.region_cli", "where on the machine's screen the picture is: find, set, confirm, forget"),

@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from device import daemon, installed, trust
+from device import daemon, installed, run, trust
 from device.capture import pump
 from device.config import read
 from device.config.options import effective
@@ -103,7 +103,7 @@ def test_it_runs_with_the_configuration_file_alone(tmp_path: Path) -> None:
     assert (program, arguments[:2]) == ("/opt/busi-kd/bin/busi-kd", ["device", "run"])
     assert re.search(r"^Environment=BUSI_KD_ARGS=$", UNIT.read_text(), re.MULTILINE)
     parser = argparse.ArgumentParser()
-    daemon.add_arguments(parser)
+    run.add_arguments(parser)
     args = parser.parse_args(arguments[2:])
     assert args.config is None
     assert read.FILE == Path("/etc") / service["ConfigurationDirectory"] / "config.toml"

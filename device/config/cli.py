@@ -22,9 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             where = f"the file (default: {read.FILE})"
             action.add_argument("file", nargs="?", type=Path, metavar="FILE.toml", help=where)
         if name == "show":
-            from device import daemon  # its options are taken, too, so that one sees what they would change
+            from device import run  # its options are taken, too, so that one sees what they would change
 
-            daemon.add_arguments(action)
+            run.add_arguments(action)
         action.set_defaults(act=call)
 
 

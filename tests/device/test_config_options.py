@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from device import daemon
+from device import run
 from device.config import options, read, write
 from device.config.contradictions import contradictions
 from device.config.options import Effective, effective, merged
@@ -30,7 +30,7 @@ FILE = Path("c.toml")
 
 def given_options(*words: object) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    daemon.add_arguments(parser)
+    run.add_arguments(parser)
     return parser.parse_args([str(word) for word in words])
 
 
@@ -118,7 +118,7 @@ def test_what_this_version_cannot_do_is_refused_and_not_left_out(text: str, dott
     file = tmp_path / "c.toml"
     file.write_text(text)
     with pytest.raises(UserError, match=rf"line 2: {dotted} is not possible with this version yet"):
-        daemon.main(given_options("--config", file, "--duration", 1))
+        run.main(given_options("--config", file, "--duration", 1))
     options.refuse_not_yet(merged(parse(text.replace("true", "false").replace("auto", "whole"), FILE)))
 
 

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from listening import PATIENCE_S, notify_socket, read_rows, wait_for
 
-from device import RESEARCH_NOTICE, daemon
+from device import RESEARCH_NOTICE
+from device import run as run_module
 from device.bundle import Bundle, load_bundle
 from device.decide import decide
 from device.errors import UserError
@@ -302,7 +303,7 @@ def test_what_a_person_must_mend_ends_with_status_2_and_one_sentence(bundle_dir:
 )
 def test_options_that_make_no_sense_are_refused(options: list[str], why: str, bundle: Bundle) -> None:
     parser = argparse.ArgumentParser()
-    daemon.add_arguments(parser)
+    run_module.add_arguments(parser)
     with pytest.raises(UserError) as error:
-        daemon.main(parser.parse_args(["--bundle", str(bundle.folder), "--allow-unsigned", *options]))
+        run_module.main(parser.parse_args(["--bundle", str(bundle.folder), "--allow-unsigned", *options]))
     assert why in str(error.value)

@@ -241,7 +241,7 @@ SAY_MODULES = "\nimport sys; print(*sorted({name.partition('.')[0] for name in s
         "import device.main as m\ntry: m.main(['device', '--help'])\nexcept SystemExit: pass",
         "import device.main as m\ntry: m.main(['device', 'run', '--help'])\nexcept SystemExit: pass",
         "import device.main as m\ntry: m.main(['device', 'models'])\nexcept SystemExit: pass",
-        "import device.daemon",
+        "import device.run",
         "import device.bench",
         "import device.runtime; device.runtime.find_backend()",
     ],

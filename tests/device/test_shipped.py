@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import device
-from device import RESEARCH_NOTICE, daemon, shipped, trust
+from device import RESEARCH_NOTICE, run, shipped, trust
 from device.bundle import Bundle, load_bundle, sign_bundle
 from device.decide import ABSTAIN, decide
 from device.errors import UserError
@@ -184,7 +184,7 @@ def test_a_bundle_that_is_given_goes_before_the_shipped_one(
         assert main(["device", "show", *given]) == 0
         assert json.loads(capsys.readouterr().out)["variant"] == variant
     parser = argparse.ArgumentParser()
-    daemon.add_arguments(parser)
+    run.add_arguments(parser)
     assert parser.parse_args([]).bundle is None
     assert main(["device", "run", "--bundle", str(stand_ins / "absent")]) == 2
     assert "absent: no such folder" in capsys.readouterr().err

@@ -1,0 +1,88 @@
+"""`busi-kd device run`: settings, model, source and daemon put together, and what is left at the end."""
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+
+import cv2
+
+from device import files, installed, power_cli, record, sources, trust
+from device.choice import choose
+from device.config import options
+from device.daemon import Daemon
+from device.errors import UserError
+from device.notify import Notifier
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `busi-kd device run`. Those that overrule a key of the configuration file have no default here."""
+    add = parser.add_argument
+    options.add_argument(parser)
+    add("--bundle", type=Path, metavar="DIR", help="a model bundle (default: the installed one, else the shipped one)")
+    installed.add_folder_argument(parser)
+    trust.add_arguments(parser)
+    sources.add_arguments(parser)
+    add("--threads", type=int, metavar="N", help="CPU threads (default: 1)")
+    add("--duration", type=float, metavar="S", help="end after so many seconds")
+    add("--verdicts", type=Path, metavar="FILE.csv", help="add one row per judged frame")
+    add("--summary", type=Path, metavar="FILE.json", help="write the run's totals at its end")
+    power_cli.add_arguments(parser)
+    options.leave_unset(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run until the source ends, SIGTERM or SIGINT. Returns 0; raises UserError for what a person can mend."""
+    if args.duration is not None and not args.duration > 0:
+        raise UserError(f"--duration is {args.duration:g}: give a number of seconds above 0.")
+    sys.stdout.reconfigure(errors="backslashreplace")  # a file name need not be UTF-8
+    now = options.effective(args)
+    options.refuse_not_yet(now)
+    settings = now.settings
+    source = sources.make(settings.source)
+    chosen = choose(settings.model.bundle, settings.model.models, settings.model.whom(), settings.model.threads)
+    bundle = chosen.bundle
+    cv2.setNumThreads(settings.model.threads)
+    for path in (settings.log.verdicts, settings.log.summary):
+        if path is not None and not path.absolute().parent.is_dir():  # now, not after hours of running
+            raise UserError(f"{path}: its folder does not exist; make it or give another file.")
+    synthetic = True if bundle.meta.synthetic else source.synthetic
+    power = power_cli.from_options(args)
+    how, verdicts = settings.judgement.over_time(), settings.log.verdicts
+    rows = None if verdicts is None else record.open_record(verdicts, bundle, synthetic, how)
+    notifier = Notifier()
+    daemon = Daemon(
+        *(bundle, chosen.model, source, notifier, rows),
+        origin=chosen.origin,
+        notes=chosen.notes,
+        how=how,
+        assess_s=settings.quality.assess_every_s,
+        **power,
+    )
+
+    def stop(number: int, _: object) -> None:
+        daemon.asked_to_stop = signal.Signals(number).name
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    try:
+        ended = daemon.run(args.duration)
+        if args.power_report:
+            daemon.machine.tell_costs()
+        if settings.log.summary is not None:
+            write_summary(settings.log.summary, daemon.summary(ended))
+    finally:
+        if rows is not None:
+            rows.close()
+        if power["exported"] is not None:
+            power["exported"].close()
+        notifier.close()
+    return 0
+
+
+def write_summary(path: Path, data: dict) -> None:
+    """Write the totals as JSON, whole or not at all. Raises UserError when that fails."""
+    try:
+        files.write_json(path, data)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror}); give another file.") from error
