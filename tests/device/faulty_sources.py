@@ -44,7 +44,7 @@ class Scripted:
         self._fail(step)
         pixels = np.full((30, 40, 3), 200, np.uint8) if step == "B" else np.full((8, 6), int(step), np.uint8)
         self._sequence += 1
-        return Frame(pixels, self._sequence - 1, time.monotonic(), f"step {step}")
+        return Frame(pixels, self._sequence - 1, time.monotonic(), f"step {step}", 0.25 if step == "B" else None)
 
     def _fail(self, step: str) -> None:
         if step == "u":

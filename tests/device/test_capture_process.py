@@ -46,6 +46,7 @@ def test_frames_arrive_as_they_were_in_any_size_and_number_of_channels() -> None
     source.close()
     assert [frame.name for frame in frames] == ["step 1", "step 2", "step B", "step 3", "step B"]
     assert [frame.sequence for frame in frames] == [0, 1, 2, 3, 4]
+    assert [frame.coloured for frame in frames] == [None, None, 0.25, None, 0.25]
     assert [frame.pixels.shape for frame in frames] == [(8, 6), (8, 6), (30, 40, 3), (8, 6), (30, 40, 3)]
     assert [int(frame.pixels.min()) for frame in frames] == [1, 2, 200, 3, 200], "kept ones are not written over"
     assert all(frame.pixels.min() == frame.pixels.max() for frame in frames)

@@ -140,6 +140,22 @@ def test_without_knowledge_nothing_is_unfamiliar() -> None:
     assert assess(prepare(desktop(1), INPUT), desktop(1), None) == quality.Quality(OK, None)
 
 
+def test_a_grey_frame_that_was_coloured_is_refused_as_in_colour(real: list[np.ndarray]) -> None:
+    luma = cv2.resize(real[0] if real[0].ndim == 2 else cv2.cvtColor(real[0], cv2.COLOR_BGR2GRAY), (224, 224))
+    assert assess(luma, luma, None).state == OK
+    assert assess(luma, luma, None, quality.COLOUR_SHARE).state == OK
+    assert assess(luma, luma, None, quality.COLOUR_SHARE + 0.001).state == COLOURED
+
+
+@given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3))))
+def test_the_share_of_colour_is_that_of_the_plain_definition(pixels: np.ndarray) -> None:
+    wanted = (np.ptp(pixels, axis=2) > quality.COLOUR_DIFFERENCE).mean()
+    assert quality.coloured_share(pixels) == pytest.approx(wanted)
+    assert quality.coloured_share(pixels[::2, ::2]) == pytest.approx(
+        (np.ptp(pixels[::2, ::2], axis=2) > quality.COLOUR_DIFFERENCE).mean()
+    )
+
+
 def test_statistics_by_hand() -> None:
     # Left half 50, right half 150, 64 x 64: mean 100, spread 50, two shades of a half each: entropy ln 2.
     luma = np.full((64, 64), 50, np.uint8)
