@@ -25,7 +25,7 @@ from device.errors import UserError
 BUFFERS = 4  # the driver fills some while one is copied out
 LEAST = (224, 224)
 CHECK_S = 1.0  # how often the input is asked while frames come: without a signal some go on with noise, or blue
-_OLDEST_S = 1.0  # a time stamp further back is no time stamp
+_OLDEST_S = 60.0  # a time stamp further back is no time stamp; buffers may lie for a while
 _NOT_OFFERED = (errno.ENOTTY, errno.EINVAL, errno.ENODATA)  # how drivers say that they do not know a call
 
 

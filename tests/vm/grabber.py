@@ -1,8 +1,8 @@
 """A USB HDMI grabber for the virtual machine, 534d:2109, MJPEG only: `vhci-hcd` and `uvcvideo` take it for a real one.
 
-A Grabber speaks USB/IP (kernel: Documentation/usb/usbip_protocol.rst) over a socket pair whose other end it gives to the
-virtual host controller. Descriptors and the stream are those of the USB Device Class Definition for Video Devices 1.0,
-over a bulk endpoint, since the emulated bus has no isochronous transfers.
+A Grabber speaks USB/IP (kernel: Documentation/usb/usbip_protocol.rst) over a socket pair whose other end it gives to
+the virtual host controller. Descriptors and the stream are those of the USB Device Class Definition for Video Devices
+1.0, over a bulk endpoint, since the emulated bus has no isochronous transfers.
 """
 
 import os
