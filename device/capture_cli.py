@@ -83,7 +83,8 @@ def main(args: argparse.Namespace) -> int:
         raise UserError(f"--duration is {args.duration:g}: give a number of seconds above 0.")
     if args.max_bytes <= 0:
         raise UserError(f"--max-bytes is {args.max_bytes}: give a number of bytes above 0.")
-    source = sources.make(options.effective(args).settings.source)
+    settings = options.effective(args).settings
+    source = sources.make(settings.source, settings.region)
     print(f"{RESEARCH_NOTICE}\nWhole frames are kept, with all that is written in them: patients' names, too.")
     why, writer = "interrupted", None
     try:

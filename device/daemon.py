@@ -20,6 +20,7 @@ from device.bundle import Bundle
 from device.capture import Frame, Source
 from device.capture.pump import Grabbed, Pump, Signal
 from device.judge import UNCHANGED_S, BadFrame, Judge, Snapshot
+from device.keep import Keeper
 from device.latest import Latest
 from device.machine import Machine
 from device.notify import Notifier
@@ -56,10 +57,13 @@ class Daemon:
         machine: Machine | None = None,
         exported: metrics.MetricsFile | None = None,
         unchanged_s: float = UNCHANGED_S,
+        keep: Keeper | None = None,
     ) -> None:
         self.bundle, self.model, self.source, self.notifier, self.rows = bundle, model, source, notifier, rows
         self.origin, self.notes = origin, notes
         self.asked_to_stop: str | None = None  # why; set by a signal handler, hence a plain attribute
+        self.asked_to_mark = False  # the beginning or the end of a sweep; likewise
+        self._keep = keep
         self.latest: Snapshot | None = None
         self.tally = Tally()
         self.sweep = Sweep()  # the whole run's
@@ -119,6 +123,9 @@ class Daemon:
                 return "the duration asked for is over"
             if now - self._ticked >= TICK_S:
                 self._tick()
+            if self.asked_to_mark:
+                self.asked_to_mark = False
+                self._mark()
             if self._slot.finished:
                 return self._pump.signal.detail or "the source ended"
             grabbed = self._next(max(0.0, min(POLL_S, self._ticked + TICK_S - now, until - now)))
@@ -126,6 +133,14 @@ class Daemon:
                 self._judge(grabbed)
             self._tell_absence()
             self._pump.watch(STALL_S)
+            if self._keep is not None:
+                self._keep.signal(self._pump.signal)
+
+    def _mark(self) -> None:
+        if self._keep is None:
+            self._say("a sweep cannot be marked: the recorder is off (recorder.enabled in the configuration file).")
+        else:
+            self._keep.mark()
 
     def _next(self, timeout: float) -> Grabbed | None:
         """The next frame, unless none comes or the governor lets none be taken within `timeout` seconds."""
@@ -157,6 +172,8 @@ class Daemon:
             tally.add(snapshot.verdict.label, snapshot.stages_ms)
         if self.rows is not None:
             self.rows.add(record.row(snapshot, self.bundle.meta.classes))
+        if self._keep is not None:
+            self._keep.judged(grabbed.frame, snapshot)
         self.notifier.ready()
         self.notifier.progress()
 
@@ -197,7 +214,7 @@ class Daemon:
         now, frames, tally = time.monotonic(), self.frames(), self._tally
         fresh = {name: count - self._frames_told.get(name, 0) for name, count in frames.items()}
         line = report.second(tally, fresh, now - self._ticked, condition.health, self.bundle.meta.classes)
-        line |= self.machine.pairs()
+        line |= self.machine.pairs() | ({} if self._keep is None else self._keep.pairs())
         signal_now = self.source_state()
         line |= report.shown(self._fresh, self._changes) | {"signal": signal_now.state}
         line |= {"synthetic": self.synthetic, "use": "research-only"}

@@ -26,12 +26,20 @@ class Quality:
 
 def coloured_share(pixels: np.ndarray) -> float:
     """Share 0..1 of the places of (H, W, 3) uint8 pixels, in any order of channels, that are in colour."""
+    places = coloured_places(pixels)
+    return np.count_nonzero(places) / places.size
+
+
+def coloured_places(pixels: np.ndarray) -> np.ndarray:
+    """(H, W) bool: which of them are."""
     channels = cv2.split(pixels)  # numpy's ptp takes some seventy times as long over so short an axis
     spread = cv2.subtract(cv2.max(cv2.max(*channels[:2]), channels[2]), cv2.min(cv2.min(*channels[:2]), channels[2]))
-    return np.count_nonzero(spread > COLOUR_DIFFERENCE) / spread.size
+    return spread > COLOUR_DIFFERENCE
 
 
-def assess(luma: np.ndarray, pixels: np.ndarray, known: Familiar | None, coloured: float | None = None) -> Quality:
+def assess(
+    luma: np.ndarray, pixels: np.ndarray, known: Familiar | None, coloured: float | np.ndarray | None = None
+) -> Quality:
     """The first of these that holds.
 
     blank: one grey or colour all over, as grabbers paint on loss. too dark. in colour: Doppler, a photograph, a menu.
@@ -45,7 +53,7 @@ def assess(luma: np.ndarray, pixels: np.ndarray, known: Familiar | None, coloure
         return Quality(DARK)
     if coloured is None:
         coloured = coloured_share(pixels[::_STEP, ::_STEP]) if pixels.ndim == 3 else 0.0
-    if coloured > COLOUR_SHARE:
+    if np.mean(coloured) > COLOUR_SHARE:
         return Quality(COLOURED)
     if known is None:
         return Quality(OK)

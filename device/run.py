@@ -12,6 +12,7 @@ from device.choice import choose
 from device.config import options
 from device.daemon import Daemon
 from device.errors import UserError
+from device.keep import open_keeper
 from device.notify import Notifier
 
 
@@ -35,11 +36,12 @@ def main(args: argparse.Namespace) -> int:
     """Run until the source ends, SIGTERM or SIGINT. Returns 0; raises UserError for what a person can mend."""
     if args.duration is not None and not args.duration > 0:
         raise UserError(f"--duration is {args.duration:g}: give a number of seconds above 0.")
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # a mark that comes too early must not be the end
     sys.stdout.reconfigure(errors="backslashreplace")  # a file name need not be UTF-8
     now = options.effective(args)
     options.refuse_not_yet(now)
     settings = now.settings
-    source = sources.make(settings.source)
+    source = sources.make(settings.source, settings.region)
     chosen = choose(settings.model.bundle, settings.model.models, settings.model.whom(), settings.model.threads)
     bundle = chosen.bundle
     cv2.setNumThreads(settings.model.threads)
@@ -50,6 +52,7 @@ def main(args: argparse.Namespace) -> int:
     power = power_cli.from_options(args)
     how, verdicts = settings.judgement.over_time(), settings.log.verdicts
     rows = None if verdicts is None else record.open_record(verdicts, bundle, synthetic, how)
+    keep = open_keeper(settings, bundle, synthetic, how)
     notifier = Notifier()
     daemon = Daemon(
         *(bundle, chosen.model, source, notifier, rows),
@@ -57,14 +60,19 @@ def main(args: argparse.Namespace) -> int:
         notes=chosen.notes,
         how=how,
         assess_s=settings.quality.assess_every_s,
+        keep=keep,
         **power,
     )
 
     def stop(number: int, _: object) -> None:
         daemon.asked_to_stop = signal.Signals(number).name
 
+    def mark(*_: object) -> None:
+        daemon.asked_to_mark = True
+
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
+    signal.signal(signal.SIGUSR1, mark)
     try:
         ended = daemon.run(args.duration)
         if args.power_report:
@@ -76,6 +84,8 @@ def main(args: argparse.Namespace) -> int:
             rows.close()
         if power["exported"] is not None:
             power["exported"].close()
+        if keep is not None:
+            keep.close()
         notifier.close()
     return 0
 

@@ -59,6 +59,12 @@ class NoData(CaptureError):
     state = "no data"
 
 
+class NoRegion(NoData):
+    """Frames come, but where on them the ultrasound picture is is not known, so none goes on (device.region.screen)."""
+
+    state = "no region"
+
+
 class NoAnswer(NoData):
     """Nothing was heard, not even that there is nothing: no knowledge of any kind."""
 
@@ -88,15 +94,20 @@ class Frame:
     pixels: uint8 0..255, (H, W) grey or (H, W, 3) BGR, into which nobody writes any more. sequence: counts up from 0,
     without gaps, over the source's whole life. captured: time.monotonic() in seconds when the picture was there, before
     it was decoded. name: what to call it in a log, such as a file name. coloured: the share 0..1 of its places that are
-    in colour, where the source knows it although the pixels are grey (device.quality.coloured_share); None: the pixels
-    say it.
+    in colour, or an (h, w) bool map of them, where the source knows it although the pixels are grey
+    (device.quality.coloured_places); None: the pixels say it. full: (height, width) as the source sends it, None: as
+    the pixels are. region: what was cut from it (device.region.region), as text; None: nothing was. region_by_hand: a
+    person has set or confirmed that.
     """
 
     pixels: np.ndarray
     sequence: int
     captured: float
     name: str
-    coloured: float | None = None
+    coloured: float | np.ndarray | None = None
+    full: tuple[int, int] | None = None
+    region: str | None = None
+    region_by_hand: bool = False
 
 
 class Source(Protocol):

@@ -121,7 +121,7 @@ class Child:
             self._keep(self._source.grab(GRAB_S))
         except NoData as error:
             if self._asked:
-                self._answer({"none": str(error)})
+                self._answer({"none": str(error), "state": error.state})
         except Undecodable as error:
             if self._awaited():  # each is named once, so it waits until it is heard
                 self._answer({"broken": str(error)})
@@ -138,7 +138,9 @@ class Child:
         slot = 1 - self._theirs
         self._memory.write(slot, pixels)
         self._newest = {"slot": slot, "shape": pixels.shape, "captured": frame.captured}
-        self._newest |= {"name": frame.name, "coloured": frame.coloured}
+        coloured = frame.coloured if frame.coloured is None else float(np.mean(frame.coloured))
+        self._newest |= {"name": frame.name, "coloured": coloured, "full": frame.full, "region": frame.region}
+        self._newest["region_by_hand"] = frame.region_by_hand
 
     def _hand_over(self) -> None:
         frame = {**self._newest, "skipped": self._skipped, "capacity": self._memory.capacity}
@@ -172,6 +174,7 @@ def main(arguments: list[str]) -> int:
     # The parent decides when this ends: Ctrl-C and systemd's stop reach every process of the group.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # marks a sweep, and `systemctl kill` sends it to all
     # A driver that hangs would keep this process alive behind a parent that was killed.
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     with socket.socket(fileno=int(arguments[0])) as parent:

@@ -54,6 +54,14 @@ def nodes() -> list[str]:
     return [str(DEV / match[0]) for match in sorted(filter(None, found), key=lambda match: int(match[1]))]
 
 
+def card(descriptor: int) -> str:
+    """The open device's own name, such as `USB Video: USB Video`; printable, on one line."""
+    from linuxpy.video import device as v4l
+
+    name = v4l.read_capabilities(descriptor).card.decode(errors="replace").strip("\0 ")
+    return "".join(letter for letter in name if letter.isprintable()) or "without a name"
+
+
 def unfit(descriptor: int) -> str | None:
     """Why the open node is no grabber, or None when it is one."""
     from linuxpy.video import device as v4l

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from device.capture import Undecodable
-from device.quality import COLOUR_DIFFERENCE, coloured_share
+from device.quality import COLOUR_DIFFERENCE, coloured_places
 
 RAW = ("GREY", "NV12", "NV21", "YUYV", "UYVY", "RGB3", "BGR3")  # V4L2's four characters
 JPEGS = ("MJPG", "JPEG")
@@ -54,11 +54,17 @@ class Layout:
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """luma: (H, W) uint8, 0..255. coloured: share 0..1 of places in colour. size: (height, width) as it came in."""
+    """luma: (H, W) uint8, 0..255. places: (h, w) bool, which of the places of a coarser grid are in colour. size:
+    (height, width) as it came in."""
 
     luma: np.ndarray
-    coloured: float
+    places: np.ndarray
     size: tuple[int, int]
+
+    @property
+    def coloured(self) -> float:
+        """Share 0..1 of the places that are in colour."""
+        return np.count_nonzero(self.places) / self.places.size
 
 
 def picture(data: bytes, layout: Layout, least: tuple[int, int], full: bool = False) -> Picture:
@@ -103,11 +109,11 @@ def coloured_chroma(limited: bool) -> np.ndarray:
     return (np.ptp(np.stack(channels), axis=0) > COLOUR_DIFFERENCE).reshape(-1)
 
 
-def _coloured_chroma(data: bytes, layout: Layout) -> float:
-    """Of every fourth row and column; 0 for grey."""
+def _coloured_chroma(data: bytes, layout: Layout) -> np.ndarray:
+    """(h, w) bool of every fourth row and column; none for grey."""
     height, pairs, stride = layout.height, layout.width // 2, layout.stride
     if layout.pixel_format == "GREY" or height < 2 or not pairs:
-        return 0.0
+        return np.zeros((1, 1), bool)
     if layout.pixel_format in _LUMA_AT:
         words = np.ndarray((height, pairs), "<u4", data, 0, (stride, 4))[::_STEP, :: _STEP // 2]
         words = words >> 8 if layout.pixel_format == "YUYV" else words
@@ -116,7 +122,7 @@ def _coloured_chroma(data: bytes, layout: Layout) -> float:
         order = "<u2" if layout.pixel_format == "NV12" else ">u2"
         planes = np.ndarray((height // 2, pairs), order, data, stride * height, (stride, 2))
         chroma = planes[:: _STEP // 2, :: _STEP // 2]
-    return float(coloured_chroma(layout.limited)[chroma].mean())
+    return coloured_chroma(layout.limited)[chroma]
 
 
 def _from_rgb(data: bytes, layout: Layout) -> Picture:
@@ -125,7 +131,7 @@ def _from_rgb(data: bytes, layout: Layout) -> Picture:
     few = pixels[::_STEP, ::_STEP]
     if layout.limited:
         luma, few = cv2.LUT(luma, expansion()), expansion()[few]
-    return Picture(luma, coloured_share(few), (layout.height, layout.width))
+    return Picture(luma, coloured_places(few), (layout.height, layout.width))
 
 
 def reduction(height: int, width: int, least: tuple[int, int]) -> int:
@@ -175,4 +181,4 @@ def _from_jpeg(data: bytes, layout: Layout, least: tuple[int, int], full: bool) 
     if layout.limited:
         pixels = cv2.LUT(pixels, expansion())
     step = max(1, _STEP // by)
-    return Picture(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), coloured_share(pixels[::step, ::step]), size)
+    return Picture(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), coloured_places(pixels[::step, ::step]), size)

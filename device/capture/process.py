@@ -23,6 +23,7 @@ from device.capture import (
     NoCable,
     NoData,
     NoDevice,
+    NoRegion,
     NoSignal,
     NoSync,
     Source,
@@ -116,7 +117,9 @@ class ProcessSource:
         # Copied: the slot is the child's again with the next request.
         pixels = np.frombuffer(self._memory, np.uint8, int(np.prod(shape)), start).reshape(shape).copy()
         self._sequence += 1
-        return Frame(pixels, self._sequence - 1, found["captured"], found["name"], found["coloured"])
+        full = found["full"] and tuple(found["full"])
+        about = (found["captured"], found["name"], found["coloured"], full, found["region"], found["region_by_hand"])
+        return Frame(pixels, self._sequence - 1, *about)
 
     def _heard(self, timeout: float, hang: float) -> dict[str, Any]:
         """The child's answer; `timeout`, `hang`: seconds until NoAnswer and Hung."""
@@ -189,5 +192,5 @@ def _told(said: dict[str, Any]) -> dict[str, Any]:
     if "broken" in said:
         raise Undecodable(said["broken"])
     if "none" in said:
-        raise NoData(said["none"])
+        raise (NoRegion if said["state"] == NoRegion.state else NoData)(said["none"])
     return said

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from device.capture import CaptureError, EndOfStream, Frame, NoAnswer, NoData, Source, Undecodable
+from device.capture import CaptureError, EndOfStream, Frame, NoAnswer, NoData, NoRegion, Source, Undecodable
 from device.errors import UserError
 from device.latest import Latest
 
@@ -110,6 +110,9 @@ class Pump:
             except NoData as error:
                 if not isinstance(error, NoAnswer):
                     self._known_absence()
+                if isinstance(error, NoRegion):  # the device is well
+                    last = self.heard
+                    self._change(Signal(error.state, str(error)))
                 if time.monotonic() - last >= NO_DATA_S:
                     raise
                 continue

@@ -16,7 +16,7 @@ from typing import Any
 from device.capture import Busy, CaptureError, Changed, Frame, NoData, NoDevice, Undecodable, Unsupported
 from device.capture.choice import COSTS, RANGES, absence, choose_offer, is_limited
 from device.capture.edid import default_edid
-from device.capture.find import AUTO, open_device
+from device.capture.find import AUTO, card, open_device
 from device.capture.offers import offers
 from device.capture.pace import checked_fps
 from device.capture.pixels import Layout, picture
@@ -59,6 +59,7 @@ class V4L2Source:
         if fps is not None and checked_fps(fps) == 0:
             raise UserError("--fps is 0, but a grabber has a pace of its own: give 1 or more, or leave it out.")
         self.device, self.description = device, f"v4l2 {device}"
+        self.identity = self.description  # once it was open: by the device's own name
         self.layout: Layout | None = None  # of the opened device
         self._least, self._size, self._fps = tuple(least), size, fps
         self._pixel_format, self._range, self._full = pixel_format, range, full
@@ -78,6 +79,7 @@ class V4L2Source:
         """Find the device, take up what its source sends, start to stream. Raises UserError or a CaptureError."""
         self.close()
         self._descriptor, self._path = open_device(self.device)
+        self.identity = f"v4l2 {card(self._descriptor)}"
         try:
             self._start()
         except OSError as error:
@@ -179,7 +181,7 @@ class V4L2Source:
         self._came = found.size
         self._sequence += 1
         number = self._sequence - 1
-        return Frame(found.luma, number, captured, f"{os.path.basename(self._path)}#{number}", found.coloured)
+        return Frame(found.luma, number, captured, f"{os.path.basename(self._path)}#{number}", found.places, found.size)
 
     def _take(self, timeout: float) -> tuple[bytes, float, bool]:
         """A buffer's bytes, time.monotonic() of its picture, and whether the driver calls it broken."""

@@ -22,12 +22,14 @@ OPTIONS = {
     "device": "source.device",
     "fps": "source.fps",
     "loop": "source.loop",
+    "region": "region.mode",
+    "regions": "region.regions",
     "verdicts": "log.verdicts",
     "summary": "log.summary",
 }
 DEFAULT = "default"
 # What a file may already ask for and this version cannot do: refused, or a person would believe that it is done.
-NOT_YET = ("region", "recorder", "governor")
+NOT_YET = ("governor",)
 
 
 @dataclass(frozen=True)

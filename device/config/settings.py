@@ -16,6 +16,7 @@ from device.capture.pace import MAX_FPS, MIN_FPS
 from device.config.field import Spec, key
 from device.config.quantity import DURATION, RATE, SHARE, SIZE, TEMPERATURE, Kind
 from device.over_time import OverTime
+from device.region import stored
 from device.scene import SceneLimits
 
 _HOW, _DAY = OverTime(), 86400.0
@@ -141,12 +142,17 @@ class RegionSettings:
     """Which part of the frame is the ultrasound picture."""
 
     mode: str = key(
-        "whole",
+        "usual",
         "word",
-        "whole: the frame as it comes. auto: found. fixed: as below.",
-        choices=("whole", "auto", "fixed"),
+        "whole: the frame as it comes. auto: found, or set by hand. fixed: as below. usual: auto for v4l2, else whole.",
+        choices=("usual", "whole", "auto", "fixed"),
     )
     fixed: str | None = key(None, "region", "The rectangle, and the size of the frames it holds for.", unset="none")
+    regions: Path = key(stored.FILE, "path", "auto: the file in which regions are kept.")
+
+    def looked_for(self, source: SourceSettings) -> bool:
+        """Whether the frames of the source are whole screens."""
+        return self.mode in ("auto", "fixed") or (self.mode == "usual" and source.kind == "v4l2")
 
 
 @dataclass(frozen=True)

@@ -60,9 +60,9 @@ def grab_until(source: V4L2Source, wanted: str) -> dict:
             if not isinstance(error, NoData | Undecodable):
                 break
             continue
-        if wanted == "frame" or (wanted == "colour" and frame.coloured):
+        if wanted == "frame" or (wanted == "colour" and np.mean(frame.coloured) > 0):
             low, high = (int(frame.pixels[:, at].mean().round()) for at in (10, frame.pixels.shape[1] // 2))
-            return {"shape": frame.pixels.shape, "coloured": frame.coloured, "low": low, "high": high}
+            return {"shape": frame.pixels.shape, "coloured": float(np.mean(frame.coloured)), "low": low, "high": high}
     return {"state": f"never {wanted}", "last": last}
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import guest
+import numpy as np
 from linuxpy.video import device as v4l
 
 from device.capture import CaptureError, NoData, Source, Undecodable, process
@@ -73,7 +74,7 @@ def frame_of(source: Source) -> dict:
     """What the next frame is like."""
     frame = source.grab(PATIENCE_S)
     told = {"shape": frame.pixels.shape, "low": int(frame.pixels.min()), "high": int(frame.pixels.max())}
-    told |= {"coloured": frame.coloured, "name": frame.name, "age": time.monotonic() - frame.captured}
+    told |= {"coloured": float(np.mean(frame.coloured)), "name": frame.name, "age": time.monotonic() - frame.captured}
     return told
 
 

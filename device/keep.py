@@ -1,0 +1,125 @@
+"""What a run hands to the recorder: each picture that was frozen, a sweep that was marked, and what was shown."""
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+import numpy as np
+
+from device import log
+from device.bundle import Bundle
+from device.capture import Frame
+from device.capture.pump import Signal
+from device.config.settings import Settings
+from device.errors import UserError
+from device.judge import Snapshot
+from device.over_time import OverTime
+from device.quality import OK
+from device.schema import dump
+from device.store import NotSaved
+from device.store.background import Background
+from device.store.bounds import Limits
+from device.store.facts import Origin
+from device.store.recorder import Recorder
+from device.sweep import Sweep
+
+DAY_S = 86400.0
+END_S = 1.0  # given to a slow card at the end; a stop as a whole takes 2 s at most
+
+
+class Keeper:
+    """Between the judging loop and a recorder, which works in a thread of its own: nothing here waits for the card.
+
+    A picture that was frozen is saved once, if there was something to judge. saved, refused: counts of what is on disk
+    and of what could not be saved.
+    """
+
+    def __init__(self, kept: Background, say: Callable[[str], None] = log.say) -> None:
+        self._kept, self._say = kept, say
+        self._still = False
+        self._sweep: Sweep | None = None
+        self._best: tuple[float, Frame, Snapshot] | None = None  # of the sweep: where P(malignant) was highest
+        self._signal: str | None = None
+        self.saved = self.refused = 0
+
+    def judged(self, frame: Frame, snapshot: Snapshot) -> None:
+        """Take in the next judged frame. frame: what it was judged by, and so what is saved."""
+        belief = snapshot.belief
+        self._kept.shown(snapshot)
+        if self._sweep is not None:
+            self._sweep.add(belief)
+            malignant = belief.verdict.probabilities.get("malignant")
+            if malignant is not None and (self._best is None or malignant > self._best[0]):
+                self._best = malignant, frame, snapshot
+        was, self._still = self._still, belief.scene == "still"
+        if self._still and not was and snapshot.quality.state == OK:
+            save = self._kept.recorder.save_frame
+            self._done("frozen picture", self._kept.do(save, frame.pixels, snapshot, cut_by_hand(frame)))
+
+    def mark(self) -> None:
+        """Begin a sweep, or end the one that was begun and save what it came to."""
+        if self._sweep is None:
+            self._sweep, self._best = Sweep(), None
+            self._kept.do(self._kept.recorder.begin_sweep)
+            self._say("recorder: a sweep has begun; mark again to end and save it.")
+            return
+        sweep, best, self._sweep = self._sweep.summary(), self._best, None
+        picture: tuple[np.ndarray | None, Snapshot | None, bool | None] = (None, None, None)
+        if best is not None:
+            picture = best[1].pixels, best[2], cut_by_hand(best[1])
+        self._done("sweep", self._kept.do(self._kept.recorder.end_sweep, sweep, *picture))
+
+    def signal(self, signal: Signal) -> None:
+        """Tell the audit log the source's state when it has changed."""
+        if signal.state != self._signal:
+            self._signal = signal.state
+            self._kept.tell("signal", state=signal.state, detail=signal.detail)
+
+    def _done(self, what: str, future: Future) -> None:
+        def told(future: Future) -> None:  # in the recorder's thread, one at a time
+            error = future.exception()
+            if error is None:
+                item = future.result()
+                self.saved += 1
+                self._say(f"recorder: {what} saved as number {item.number} of study {item.study}.")
+                return
+            self.refused += 1
+            self._say(f"recorder: {what} NOT SAVED. {error}")
+            if not isinstance(error, NotSaved | UserError):
+                raise error
+
+        future.add_done_callback(told)
+
+    def pairs(self) -> dict[str, Any]:
+        """For the line of a second."""
+        return {"saved": self.saved, "not_saved": self.refused}
+
+    def close(self) -> None:
+        """End the study and let go of the store."""
+        if self._sweep is not None:
+            self.mark()
+        if not self._kept.close(END_S):
+            self._say("recorder: the card is too slow to end in good order; what was reported as saved is safe.")
+
+
+def cut_by_hand(frame: Frame) -> bool:
+    """Whether a person has said that the frame is cut to the picture, so that no name is on it."""
+    return frame.region is not None and frame.region_by_hand
+
+
+def open_keeper(settings: Settings, bundle: Bundle, synthetic: bool | None, how: OverTime) -> Keeper | None:
+    """The keeper that the settings ask for; None when they do not, or when the store cannot be opened, which is said:
+    a daemon that does not judge because it cannot save would be worse."""
+    own = settings.recorder
+    if not own.enabled:
+        return None
+    formed = {"over_time": dump(how), "threads": settings.model.threads, "source": settings.source.kind}
+    formed["region"] = settings.region.mode
+    origin = Origin(bundle.meta.name, bundle.id, tuple(bundle.meta.classes), formed, synthetic)
+    days = None if own.max_age_s is None else own.max_age_s / DAY_S
+    limits = Limits(own.max_size_bytes, days, own.reserve_bytes, own.when_full)
+    try:
+        return Keeper(Background(Recorder(own.folder, origin, limits)))
+    except UserError as error:
+        log.say(f"recorder: OFF, nothing will be saved: {error}")
+        return None
