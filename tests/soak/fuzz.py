@@ -23,8 +23,11 @@ from hypothesis import strategies as st
 
 from device import files, record
 from device.bundle import META_FILE, load_bundle
-from device.capture import Frame
+from device.capture import Frame, Undecodable
+from device.capture.pixels import JPEGS, RAW, Layout, picture
 from device.capture.session import TIMES, read_times
+from device.config import read as config
+from device.config.write import example
 from device.errors import UserError
 from device.judge import BadFrame, Judge
 from device.over_time import OverTime
@@ -86,6 +89,44 @@ def jpegs() -> tuple[st.SearchStrategy, Target]:
             return "refused"
 
     return _mutations(len(code)), check
+
+
+def buffers() -> tuple[st.SearchStrategy, Target]:
+    """What a grabber's driver fills a buffer with, in each format, mutated, too short and too long."""
+    code = bytes(cv2.imencode(".jpg", PhantomClip(0).frame(0).image[:96, :128])[1])
+    noise = np.random.default_rng(0).integers(0, 256, 96 * 128 * 3, np.uint8).tobytes()
+
+    def check(drawn: object) -> str:
+        pixel_format, height, width, padding, how = drawn
+        data = _mutated(code if pixel_format in JPEGS else noise, how)
+        layout = Layout(pixel_format, height, width, 3 * width + padding if pixel_format in RAW else 0, padding > 8)
+        try:
+            found = picture(data, layout, (24, 24))
+        except Undecodable:
+            return "undecodable"
+        assert found.luma.dtype == np.uint8
+        assert found.luma.ndim == 2
+        assert 0 <= found.coloured <= 1
+        return "decoded"
+
+    side = st.integers(1, 128)
+    return st.tuples(st.sampled_from((*RAW, *JPEGS, "MJPG")), side, side, st.integers(0, 16), _mutations(3000)), check
+
+
+def configs() -> tuple[st.SearchStrategy, Target]:
+    """The example of the configuration file, uncommented and mutated."""
+    text = "".join(line.removeprefix("#") for line in example().splitlines(keepends=True) if line[:2] != "# ").encode()
+    assert config.parse(text.decode(), "c.toml").values
+
+    def check(drawn: object) -> str:
+        path = scratch() / "c.toml"
+        path.write_bytes(_mutated(text, drawn))
+        try:
+            return f"{min(len(config.read(path).values), 3)} keys or more"
+        except UserError:
+            return "refused"
+
+    return _mutations(len(text)), check
 
 
 def bundles() -> tuple[st.SearchStrategy, Target]:
@@ -151,7 +192,23 @@ def sessions() -> tuple[st.SearchStrategy, Target]:
     return _mutations(len(text)), check
 
 
-TARGETS = {"frames": frames, "jpegs": jpegs, "bundles": bundles, "records": records, "sessions": sessions}
+TARGETS = {
+    "frames": frames,
+    "jpegs": jpegs,
+    "buffers": buffers,
+    "bundles": bundles,
+    "configs": configs,
+    "records": records,
+    "sessions": sessions,
+}
+    "frames": frames,
+    "jpegs": jpegs,
+    "buffers": buffers,
+    "bundles": bundles,
+    "configs": configs,
+    "records": records,
+    "sessions": sessions,
+}
 _scratch: list[Path] = []
 
 
@@ -226,7 +283,7 @@ def main() -> int:
     args = parser.parse_args()
     report = {}
     for name in TARGETS:
-        report[name] = fuzz(name, args.frames if name in ("frames", "jpegs") else args.others)
+        report[name] = fuzz(name, args.frames if name in ("frames", "jpegs", "buffers") else args.others)
         print(name, report[name], flush=True)
     if args.out:
         files.write_json(args.out, report)
