@@ -201,14 +201,6 @@ TARGETS = {
     "records": records,
     "sessions": sessions,
 }
-    "frames": frames,
-    "jpegs": jpegs,
-    "buffers": buffers,
-    "bundles": bundles,
-    "configs": configs,
-    "records": records,
-    "sessions": sessions,
-}
 _scratch: list[Path] = []
 
 
