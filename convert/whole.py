@@ -73,7 +73,9 @@ def proving_steps(plan: Plan, models: list[str], bench: list[str], daemon: list[
     runs = [str(out / name) for name in models]
     convert = ["convert", str(out / "student"), *data, *plan.recipe]
     made = [str(out / "bundles" / variant) for variant in plan.variants]
-    run = ["device", "run", "--bundle", str(out / "bundles" / "int8-full"), "--trusted-keys", str(key.parent)]
+    # Without the configuration file of this machine: its settings must not change what is proved here.
+    run = ["device", "run", "--config", "none", "--bundle", str(out / "bundles" / "int8-full")]
+    run += ["--trusted-keys", str(key.parent)]
     kept = ["--summary", str(out / "daemon.json"), "--verdicts", str(out / "verdicts.csv")]
     return [
         ("evaluate on the test part", ["train", "evaluate", *runs, *data, "--json", str(out / "evaluation.json")]),

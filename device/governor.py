@@ -4,10 +4,8 @@ A pure state machine, one step per second: the same samples at the same times gi
 once and as far as the worst of its causes asks, and comes up one rung at a time, each after `recovery_s` of calm.
 """
 
-import argparse
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 
-from device.errors import UserError
 from device.telemetry import Health
 from device.telemetry.battery import Battery
 
@@ -21,37 +19,38 @@ _FLAGS = {"under-voltage": QUARTER, "frequency-capped": HALF, "throttled": FLOOR
 _SOFT = "soft-temperature-limit"
 
 
-def _setting(default: float, what: str) -> float:
-    return field(default=default, metadata={"help": what})
-
-
 @dataclass(frozen=True)
 class GovernorSettings:
-    """When the governor acts; each is an option of `device run` (`--governor-full-fps`, ...).
+    """When the governor acts; the section `governor` of the configuration file has a key for each.
 
-    The temperatures between soft_limit_c - margin_c and soft_limit_c are divided evenly among the rungs below full.
+    full_fps: frames per second that the rungs are shares of. floor_fps: never fewer than this. soft_limit_c: where the
+    Pi throttles; the temperatures between soft_limit_c - margin_c and soft_limit_c are divided evenly among the rungs
+    below full. hysteresis_c: how much cooler it must be before the rate goes up again. battery_low_percent: below it
+    half the rate, and below battery_very_low_percent a quarter. battery_hysteresis_percent: what the battery must gain
+    before the rate goes up again. settle_s: the time given to a rung while the firmware reports its soft limit.
+    recovery_s: of calm, before the rate goes up by one rung. Raises ValueError for what makes no sense.
     """
 
-    full_fps: float = _setting(30.0, "frames per second that the rungs are shares of")
-    floor_fps: float = _setting(2.0, "never fewer frames per second than this")
-    soft_limit_c: float = _setting(80.0, "degrees Celsius at which the Pi throttles")
-    margin_c: float = _setting(5.0, "begin so many degrees before it")
-    hysteresis_c: float = _setting(2.0, "degrees that it must be cooler before the rate goes up again")
-    low_percent: float = _setting(20.0, "battery below: half the rate")
-    very_low_percent: float = _setting(10.0, "battery below: a quarter")
-    hysteresis_percent: float = _setting(3.0, "percent that the battery must gain before the rate goes up again")
-    settle_s: float = _setting(10.0, "seconds given to a rung while the firmware reports its soft limit")
-    recovery_s: float = _setting(30.0, "seconds of calm before the rate goes up by one rung")
+    full_fps: float = 30.0
+    floor_fps: float = 2.0
+    soft_limit_c: float = 80.0
+    margin_c: float = 5.0
+    hysteresis_c: float = 2.0
+    battery_low_percent: float = 20.0
+    battery_very_low_percent: float = 10.0
+    battery_hysteresis_percent: float = 3.0
+    settle_s: float = 10.0
+    recovery_s: float = 30.0
 
     def __post_init__(self) -> None:
         if not 1.0 <= self.floor_fps <= self.full_fps <= 1000.0:  # device.over_time forgets all after 2 s of nothing
             raise ValueError("1 <= floor_fps <= full_fps <= 1000 frames per second must hold")
-        if not (0.0 < self.margin_c <= 60.0 and 40.0 <= self.soft_limit_c <= 110.0):
-            raise ValueError("soft_limit_c must be 40 to 110, and margin_c above 0, at most 60")
-        if not 0.0 <= self.very_low_percent <= self.low_percent <= 100.0:
-            raise ValueError("0 <= very_low_percent <= low_percent <= 100 must hold")
-        if not (0.0 <= self.hysteresis_c <= 60.0 and 0.0 <= self.hysteresis_percent <= 100.0):
-            raise ValueError("hysteresis_c must be 0 to 60 and hysteresis_percent 0 to 100")
+        if not (0.1 <= self.margin_c <= 60.0 and 40.0 <= self.soft_limit_c <= 110.0):
+            raise ValueError("soft_limit_c must be 40 to 110 and margin_c 0.1 to 60")
+        if not 0.0 <= self.battery_very_low_percent <= self.battery_low_percent <= 100.0:
+            raise ValueError("0 <= battery_very_low_percent <= battery_low_percent <= 100 must hold")
+        if not (0.0 <= self.hysteresis_c <= 60.0 and 0.0 <= self.battery_hysteresis_percent <= 100.0):
+            raise ValueError("hysteresis_c must be 0 to 60 and battery_hysteresis_percent 0 to 100")
         if not (1.0 <= self.settle_s <= 3600.0 and 1.0 <= self.recovery_s <= 3600.0):
             raise ValueError("settle_s and recovery_s must be 1 to 3600 seconds")
 
@@ -134,9 +133,9 @@ def _asked(
     if _SOFT in asked and rung > 0:
         asked[_SOFT] = min(FLOOR, rung + (since_lowered_s >= settings.settle_s))
     if battery is not None and battery.percent is not None and battery.charging is not True:
-        percent = battery.percent - worse * settings.hysteresis_percent
-        if percent < settings.low_percent:
-            asked[BATTERY] = QUARTER if percent < settings.very_low_percent else HALF
+        percent = battery.percent - worse * settings.battery_hysteresis_percent
+        if percent < settings.battery_low_percent:
+            asked[BATTERY] = QUARTER if percent < settings.battery_very_low_percent else HALF
     return asked
 
 
@@ -168,23 +167,3 @@ class Pacer:
         period = 0.0 if limit_fps is None else 1.0 / limit_fps
         self._due = min(max(self._due, now - period), now) + period
         self._took = now
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The governor's options."""
-    parser.add_argument("--no-governor", action="store_true", help="judge every frame, however hot or low in charge")
-    for setting in fields(GovernorSettings):
-        name, what = setting.name.replace("_", "-"), f"{setting.metadata['help']} (default: {setting.default:g})"
-        # No default here: a setting that was not given is the dataclass's.
-        parser.add_argument(f"--governor-{name}", type=float, metavar="N", help=what)
-
-
-def from_options(args: argparse.Namespace) -> GovernorSettings | None:
-    """The settings that the options name; None without a governor. Raises UserError when they contradict each other."""
-    given = {setting.name: getattr(args, f"governor_{setting.name}") for setting in fields(GovernorSettings)}
-    given = {name: value for name, value in given.items() if value is not None}
-    try:
-        settings = GovernorSettings(**given)
-    except ValueError as error:
-        raise UserError(f"--governor-...: {error}; give other numbers.") from error
-    return None if args.no_governor else settings

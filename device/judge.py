@@ -17,6 +17,7 @@ from device.runtime import Model
 from device.scene import Change, Watch
 
 UNCHANGED_S = 1.0  # so that nothing can stick: each second at least one inference
+MAX_UNCHANGED_S = 2.0  # device.over_time forgets after so long without a frame; an inference should not be rarer
 _GRID = 16  # rows and columns
 
 

@@ -1,4 +1,4 @@
-"""Prometheus text on request: `--metrics FILE.prom`, for node_exporter's textfile collector.
+"""Prometheus text on request (`log.metrics`, `--metrics FILE.prom`), for node_exporter's textfile collector.
 
 Format: Prometheus documentation, "Exposition formats", text/plain; version=0.0.4. Base units, counters end in _total.
 What is unknown has no sample at all: a 0 would be taken for a measurement.
@@ -211,7 +211,7 @@ class MetricsFile:
     def __init__(self, path: Path, say: Callable[[str], None], every_s: float = EVERY_S) -> None:
         """Raises UserError for a name that node_exporter would pass over, and for a folder that does not exist."""
         if path.suffix != ".prom":
-            raise UserError(f"--metrics {path}: node_exporter reads only files that end in .prom; name it so.")
+            raise UserError(f"{path}: node_exporter reads only files that end in .prom; name it so.")
         if not path.absolute().parent.is_dir():
             raise UserError(f"{path}: its folder does not exist; make it or give another file.")
         self.path, self._say, self._every_s = path, say, every_s

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import cv2
 
-from device import files, installed, power_cli, record, sources, trust
+from device import files, installed, log, metrics, record, sources, trust
 from device.choice import choose
 from device.config import options
 from device.daemon import Daemon
 from device.errors import UserError
+from device.judge import UNCHANGED_S
 from device.keep import open_keeper
+from device.machine import Machine
 from device.notify import Notifier
 
 
@@ -28,7 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--duration", type=float, metavar="S", help="end after so many seconds")
     add("--verdicts", type=Path, metavar="FILE.csv", help="add one row per judged frame")
     add("--summary", type=Path, metavar="FILE.json", help="write the run's totals at its end")
-    power_cli.add_arguments(parser)
+    every = f"keep Prometheus text in this file, written every {metrics.EVERY_S:g} seconds"
+    add("--metrics", type=Path, metavar="FILE.prom", help=every)
+    add("--power-report", action="store_true", help="say at the end what a judged frame costs: CPU, duty cycle, energy")
+    unchanged = "seconds for which an unchanged picture is not inferred again; 0: it always is"
+    add("--unchanged", type=float, metavar="S", help=f"{unchanged} (default: {UNCHANGED_S:g})")
+    add("--no-governor", action="store_false", help="judge every frame, however hot or low in charge")
     options.leave_unset(parser)
 
 
@@ -45,11 +52,11 @@ def main(args: argparse.Namespace) -> int:
     chosen = choose(settings.model.bundle, settings.model.models, settings.model.whom(), settings.model.threads)
     bundle = chosen.bundle
     cv2.setNumThreads(settings.model.threads)
-    for path in (settings.log.verdicts, settings.log.summary):
+    for path in (settings.log.verdicts, settings.log.summary, settings.log.metrics):
         if path is not None and not path.absolute().parent.is_dir():  # now, not after hours of running
             raise UserError(f"{path}: its folder does not exist; make it or give another file.")
     synthetic = True if bundle.meta.synthetic else source.synthetic
-    power = power_cli.from_options(args)
+    exported = None if settings.log.metrics is None else metrics.MetricsFile(settings.log.metrics, log.say)
     how, verdicts = settings.judgement.over_time(), settings.log.verdicts
     rows = None if verdicts is None else record.open_record(verdicts, bundle, synthetic, how)
     keep = open_keeper(settings, bundle, synthetic, how)
@@ -61,7 +68,9 @@ def main(args: argparse.Namespace) -> int:
         how=how,
         assess_s=settings.quality.assess_every_s,
         keep=keep,
-        **power,
+        machine=Machine(settings.governor.rules()),
+        exported=exported,
+        unchanged_s=settings.judgement.unchanged_s,
     )
 
     def stop(number: int, _: object) -> None:
@@ -75,15 +84,15 @@ def main(args: argparse.Namespace) -> int:
     signal.signal(signal.SIGUSR1, mark)
     try:
         ended = daemon.run(args.duration)
-        if args.power_report:
+        if settings.log.power_report:
             daemon.machine.tell_costs()
         if settings.log.summary is not None:
             write_summary(settings.log.summary, daemon.summary(ended))
     finally:
         if rows is not None:
             rows.close()
-        if power["exported"] is not None:
-            power["exported"].close()
+        if exported is not None:
+            exported.close()
         if keep is not None:
             keep.close()
         notifier.close()

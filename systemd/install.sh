@@ -57,6 +57,7 @@ prefix=$root/opt/busi-kd
 share=$prefix/share
 models=$root/var/lib/busi-kd/models
 unit=$root/etc/systemd/system/busi-kd.service
+i2c=$unit.d/i2c.conf
 config=$root/etc/busi-kd/config.toml
 options=$root/etc/busi-kd/daemon.env # of versions before config.toml
 keys=$root/etc/busi-kd/trusted-keys
@@ -65,6 +66,22 @@ keys=$root/etc/busi-kd/trusted-keys
 
 # In a chroot or an image under construction systemd does not run: units can be enabled there, but not started.
 systemd_runs() { [ -z "$root" ] && [ -d /run/systemd/system ]; }
+
+# The service names a group only where there is one: else systemd would not start it.
+allow_i2c() {
+    if [ -e "$root/dev/i2c-1" ] && grep -q '^i2c:' "$root/etc/group"; then
+        install -d -m 755 "${i2c%/*}"
+        install -m 644 "$checkout/systemd/i2c.conf" "$i2c"
+        echo "battery: a gauge on /dev/i2c-1 may be read ($i2c)"
+    else
+        forbid_i2c
+    fi
+}
+
+forbid_i2c() {
+    rm -f "$i2c"
+    [ ! -d "${i2c%/*}" ] || rmdir --ignore-fail-on-non-empty "${i2c%/*}" # own drop-ins stay
+}
 
 remove() {
     if [ -z "$root" ] && [ -e "$unit" ]; then
@@ -75,6 +92,7 @@ remove() {
         fi
     fi
     rm -f "$unit"
+    forbid_i2c
     rm -rf "$prefix"
     if systemd_runs; then
         systemctl daemon-reload
@@ -204,6 +222,7 @@ else
 fi
 migrate_options
 install -m 644 "$checkout/systemd/busi-kd.service" "$unit"
+allow_i2c
 
 if [ -n "$root" ]; then
     echo "staged under $root; nothing was enabled or started."

@@ -1,5 +1,6 @@
 """What is right key by key and wrong together."""
 
+import itertools
 from collections.abc import Iterator
 
 from device.config.settings import Settings
@@ -22,19 +23,28 @@ def contradictions(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
             ("region.fixed", "region.mode"),
             f"region.fixed goes with region.mode fixed; with {region.mode}, leave it out.",
         )
-    if not governor.warm_c < governor.hot_c:
+    if not governor.floor_fps <= governor.full_fps:
         yield (
-            ("governor.warm", "governor.hot"),
-            f"governor.warm ({governor.warm_c:g} C) must be below governor.hot ({governor.hot_c:g} C).",
+            ("governor.floor", "governor.full"),
+            f"governor.floor ({governor.floor_fps:g} fps) must not be above governor.full ({governor.full_fps:g} fps).",
         )
-    if not governor.battery_empty < governor.battery_low:
+    if not governor.battery_very_low_percent <= governor.battery_low_percent:
         yield (
-            ("governor.battery_empty", "governor.battery_low"),
-            f"governor.battery_empty ({100 * governor.battery_empty:g} %) must be below governor.battery_low "
-            f"({100 * governor.battery_low:g} %).",
+            ("governor.battery_very_low", "governor.battery_low"),
+            f"governor.battery_very_low ({governor.battery_very_low_percent:g} %) must not be above "
+            f"governor.battery_low ({governor.battery_low_percent:g} %).",
         )
-    if settings.log.verdicts is not None and settings.log.verdicts == settings.log.summary:
-        yield ("log.summary", "log.verdicts"), "log.summary and log.verdicts name the same file; give two."
+    yield from _log(settings)
+
+
+def _log(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+    files = {"verdicts": settings.log.verdicts, "summary": settings.log.summary, "metrics": settings.log.metrics}
+    for first, second in itertools.combinations(files, 2):
+        if files[first] is not None and files[first] == files[second]:
+            keys = (f"log.{second}", f"log.{first}")
+            yield keys, f"{keys[0]} and {keys[1]} name the same file; give two."
+    if files["metrics"] is not None and files["metrics"].suffix != ".prom":
+        yield ("log.metrics",), f"log.metrics {files['metrics']}: node_exporter reads only files that end in .prom."
 
 
 def _source(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:

@@ -54,9 +54,13 @@ class Spec:
             value = self._quantity(raw)
         else:
             value = self._plain(raw)
+        self.check(value)
+        return value
+
+    def check(self, value: Any) -> None:
+        """Raise WrongValue for a number outside the range; value: as the settings hold it, of any kind."""
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             self._check_range(value)
-        return value
 
     def write(self, value: Any) -> str:
         """The TOML text that `read` makes `value` of."""

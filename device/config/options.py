@@ -7,6 +7,7 @@ from typing import Any
 
 from device.config import read
 from device.config.contradictions import contradictions
+from device.config.field import WrongValue
 from device.config.settings import KEYS, Settings, build, flat
 from device.errors import UserError
 
@@ -24,12 +25,16 @@ OPTIONS = {
     "loop": "source.loop",
     "region": "region.mode",
     "regions": "region.regions",
+    "unchanged": "judgement.unchanged",
+    "no_governor": "governor.enabled",  # False when it is given
     "verdicts": "log.verdicts",
     "summary": "log.summary",
+    "metrics": "log.metrics",
+    "power_report": "log.power_report",
 }
 DEFAULT = "default"
 # What a file may already ask for and this version cannot do: refused, or a person would believe that it is done.
-NOT_YET = ("governor",)
+NOT_YET = ()
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,8 @@ def effective(args: argparse.Namespace) -> Effective:
     """What the options in `args` and the file they name come to.
 
     An option `--source` of another kind than the file's puts the whole section aside: its path is another kind's.
-    Raises UserError as device.config.read.read does, and when keys contradict each other.
+    Raises UserError as device.config.read.read does, for an option outside its key's range, and when keys contradict
+    each other.
     """
     return merged(read.read(args.config), args)
 
@@ -70,7 +76,12 @@ def merged(found: read.Found | None, args: argparse.Namespace | None = None) -> 
         values = {dotted: value for dotted, value in values.items() if KEYS[dotted].section != "source"}
         origins = {dotted: said for dotted, said in origins.items() if dotted in values}
     for dotted, (name, value) in given.items():
-        values[dotted], origins[dotted] = value, f"option --{name.replace('_', '-')}"
+        option = f"--{name.replace('_', '-')}"
+        try:
+            KEYS[dotted].spec.check(value)
+        except WrongValue as error:
+            raise UserError(f"{option} is {value:g}, which {error}.") from error
+        values[dotted], origins[dotted] = value, f"option {option}"
     settings = build(values)
     for sentence in problems(settings, origins):
         raise UserError(sentence)

@@ -99,6 +99,6 @@ SIZE = Kind(
     whole=True,
 )
 TEMPERATURE = Kind("temperature", _factors(C="1"), "75 C", suffix="_c", spellings={"°C": "C"})
-RATE = Kind("rate", _factors(fps="1"), "30 fps")
-SHARE = Kind("share", {"%": Decimal("0.01")}, "20 %")
+RATE = Kind("rate", _factors(fps="1"), "30 fps", suffix="_fps")
+SHARE = Kind("share", {"%": Decimal(1)}, "20 %", suffix="_percent")  # held in percent, as gauges tell it
 KINDS = (DURATION, SIZE, TEMPERATURE, RATE, SHARE)

@@ -11,15 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from device import installed, trust
+from device import governor, installed, trust
 from device.capture.pace import MAX_FPS, MIN_FPS
 from device.config.field import Spec, key
 from device.config.quantity import DURATION, RATE, SHARE, SIZE, TEMPERATURE, Kind
+from device.judge import MAX_UNCHANGED_S, UNCHANGED_S
 from device.over_time import OverTime
 from device.region import stored
 from device.scene import SceneLimits
 
-_HOW, _DAY = OverTime(), 86400.0
+_HOW, _RULES, _DAY = OverTime(), governor.GovernorSettings(), 86400.0
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,14 @@ class JudgementSettings:
         _HOW.scene.still_s, DURATION, "A picture that is the same for so long is frozen.", low=0.0, high=60.0
     )
 
+    unchanged_s: float = key(
+        UNCHANGED_S,
+        DURATION,
+        "For so long at most a picture that does not change by a bit is not inferred again; 0 s: it always is.",
+        low=0.0,
+        high=MAX_UNCHANGED_S,
+    )
+
     def over_time(self) -> OverTime:
         """What device.over_time takes."""
         scene = SceneLimits(self.scene_new_levels, self.scene_still_levels, self.scene_still_after_s)
@@ -173,16 +182,36 @@ class RecorderSettings:
 
 @dataclass(frozen=True)
 class GovernorSettings:
-    """What gives way when the machine is hot or the battery low."""
+    """Judge fewer frames when the machine is hot or the battery low; see docs/power.md."""
 
-    enabled: bool = key(False, "flag", "Judge fewer frames to keep cool and to last.")
-    warm_c: float = key(70.0, TEMPERATURE, "From here on fewer frames are judged.", low=30.0, high=110.0)
-    hot_c: float = key(
-        80.0, TEMPERATURE, "From here on the fewest. The firmware throttles at 80 C.", low=30.0, high=110.0
+    enabled: bool = key(True, "flag", "Without it every frame is judged, however hot or low in charge.")
+    full_fps: float = key(_RULES.full_fps, RATE, "The limits are shares of it: 2/3, 1/2, 1/3, 1/4.", low=1.0, high=1000.0)
+    floor_fps: float = key(_RULES.floor_fps, RATE, "Never fewer than these.", low=1.0, high=1000.0)
+    soft_limit_c: float = key(
+        _RULES.soft_limit_c, TEMPERATURE, "Where the firmware throttles; just below it the fewest.", low=40.0, high=110.0
     )
-    fewest_fps: float = key(5.0, RATE, "Never fewer than these.", low=1.0, high=MAX_FPS)
-    battery_low: float = key(0.2, SHARE, "From here down fewer frames are judged.", low=0.0, high=1.0)
-    battery_empty: float = key(0.05, SHARE, "From here down the run ends in good order.", low=0.0, high=1.0)
+    margin_c: float = key(_RULES.margin_c, TEMPERATURE, "So far below it the first step down.", low=0.1, high=60.0)
+    hysteresis_c: float = key(
+        _RULES.hysteresis_c, TEMPERATURE, "So much cooler it must be before a step up.", low=0.0, high=60.0
+    )
+    battery_low_percent: float = key(
+        _RULES.battery_low_percent, SHARE, "Below it half the rate, unless it charges.", low=0.0, high=100.0
+    )
+    battery_very_low_percent: float = key(
+        _RULES.battery_very_low_percent, SHARE, "Below it a quarter.", low=0.0, high=100.0
+    )
+    battery_hysteresis_percent: float = key(
+        _RULES.battery_hysteresis_percent, SHARE, "So much fuller it must be before a step up.", low=0.0, high=100.0
+    )
+    settle_s: float = key(
+        _RULES.settle_s, DURATION, "Between two steps down at the firmware's soft limit.", low=1.0, high=3600.0
+    )
+    recovery_s: float = key(_RULES.recovery_s, DURATION, "Of calm, before each step up.", low=1.0, high=3600.0)
+
+    def rules(self) -> governor.GovernorSettings | None:
+        """What device.governor takes; None: without a governor."""
+        names = [part.name for part in dataclasses.fields(governor.GovernorSettings)]
+        return governor.GovernorSettings(**{name: getattr(self, name) for name in names}) if self.enabled else None
 
 
 @dataclass(frozen=True)
@@ -191,6 +220,10 @@ class LogSettings:
 
     verdicts: Path | None = key(None, "path", "Add one row per judged frame to this CSV file.", unset="none")
     summary: Path | None = key(None, "path", "Write the run's totals to this JSON file at its end.", unset="none")
+    metrics: Path | None = key(
+        None, "path", "Keep Prometheus text in this file, such as '/run/busi-kd/busi-kd.prom'.", unset="none"
+    )
+    power_report: bool = key(False, "flag", "Say at the end what a judged frame costs: CPU, duty cycle, energy.")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ _HEAD = f"""\
 #   busi-kd device config show       what would run, and where each value comes from
 #   systemctl restart busi-kd        after a change
 # Options of `busi-kd device run` win over this file. For the service /home and /root are not visible, and it can write
-# to /var/lib/busi-kd alone, where relative paths begin.
+# to /var/lib/busi-kd, where relative paths begin, and to /run/busi-kd alone.
 """
 
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from device.config.settings import GovernorSettings
 from device.doctor import Finding
-from device.telemetry import SINCE_BOOT, Health
+from device.telemetry import SINCE_BOOT, Health, read
+from device.telemetry.battery import Gauges
 
 MEMORY_NEEDED_MB, MEMORY_GOOD_MB = 150.0, 300.0  # two processes take 98 MB (docs/capture.md)
 _SUPPLY = "Use a supply of 5 V with 3 A (Pi 4) or 5 A (Pi 5) and a short, thick cable; charge or change the battery."
@@ -18,10 +19,11 @@ def temperature(health: Health, limits: GovernorSettings) -> Finding:
         do = "On a Raspberry Pi: ls /sys/class/thermal must show a zone; elsewhere there may be none."
         return Finding("temperature", "unknown", "there is no temperature sensor of the processor.", do)
     says = f"the processor has {value:.1f} C."
-    if value >= limits.hot_c:
-        return Finding("temperature", "problem", f"{says[:-1]}, too hot (from {limits.hot_c:g} C on).", _COOL)
-    if value >= limits.warm_c:
-        return Finding("temperature", "note", f"{says[:-1]}, warm (from {limits.warm_c:g} C on).", _COOL)
+    hot, warm = limits.soft_limit_c, limits.soft_limit_c - limits.margin_c
+    if value >= hot:
+        return Finding("temperature", "problem", f"{says[:-1]}, too hot (from {hot:g} C on).", _COOL)
+    if value >= warm:
+        return Finding("temperature", "note", f"{says[:-1]}, warm (from {warm:g} C on).", _COOL)
     return Finding("temperature", "ok", says)
 
 
@@ -55,33 +57,27 @@ def memory(health: Health) -> Finding:
 
 
 def power(limits: GovernorSettings, root: Path = Path("/")) -> Finding:
-    """What the kernel knows of batteries and supplies (Documentation/ABI/testing/sysfs-class-power)."""
-    supplies = sorted(root.glob("sys/class/power_supply/*"))
-    batteries = [one for one in supplies if _read(one / "type") == "Battery"]
-    mains = [_read(one / "online") for one in supplies if _read(one / "type") in ("Mains", "USB")]
-    plugged = "1" in mains
-    for one in batteries:
-        charge, status = _read(one / "capacity"), _read(one / "status") or "state unknown"
-        if charge is None or not charge.isdecimal() or not 0 <= int(charge) <= 100:
-            continue
-        share, says = int(charge) / 100, f"battery {one.name}: {charge} %, {status.lower()}."
-        if status in ("Charging", "Full") or plugged:
-            return Finding("power", "ok", says)
-        if share <= limits.battery_empty:
-            return Finding("power", "problem", says, "Charge it now: the machine is about to go off.")
-        if share <= limits.battery_low:
-            return Finding("power", "note", says, "Charge it before the next examination.")
+    """The battery, from whichever gauge the daemon would read, and the supplies that the kernel knows."""
+    battery, plugged = Gauges(root).sample(), _plugged(root)
+    if battery is None and plugged:
+        return Finding("power", "ok", "runs on a supply; no gauge of a battery answers.")
+    if battery is None:
+        do = "A battery board with a gauge needs its driver, its server, or I2C switched on (sudo raspi-config) and sudo "
+        do += "for this command; without a gauge, watch the battery's own lights."
+        return Finding("power", "unknown", "no gauge of a battery answers, and the kernel knows no supply.", do)
+    if battery.percent is None:
+        return Finding("power", "unknown", f"battery {battery.source} does not tell its charge.", "Check its cable.")
+    state = {True: "charging", False: "discharging", None: "charging or not is unknown"}[battery.charging]
+    says = f"battery {battery.source}: {battery.percent:.0f} %, {state}."
+    if battery.charging or plugged or battery.percent >= limits.battery_low_percent:
         return Finding("power", "ok", says)
-    if batteries:
-        return Finding("power", "unknown", f"battery {batteries[0].name} does not tell its charge.", "Check its cable.")
-    if plugged:
-        return Finding("power", "ok", "runs on a supply; the kernel knows no battery.")
-    do = "A battery board with a gauge needs its overlay or driver; without one, watch the battery's own lights."
-    return Finding("power", "unknown", "the kernel knows no battery and no supply.", do)
+    if battery.percent < limits.battery_very_low_percent:
+        return Finding("power", "problem", says, "Charge it now: the machine is about to go off.")
+    return Finding("power", "note", says, "Charge it before the next examination.")
 
 
-def _read(path: Path) -> str | None:
-    try:
-        return path.read_bytes().decode(errors="replace").strip(" \t\r\n\0")
-    except OSError:
-        return None
+def _plugged(root: Path) -> bool:
+    """Does the kernel know a supply that is in use (Documentation/ABI/testing/sysfs-class-power)?"""
+    supplies = read.folders(root / "sys/class/power_supply", "*")
+    mains = (one for one in supplies if read.text(one / "type") in ("Mains", "USB"))
+    return any(read.text(one / "online") == "1" for one in mains)
