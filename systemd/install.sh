@@ -69,7 +69,7 @@ systemd_runs() { [ -z "$root" ] && [ -d /run/systemd/system ]; }
 
 # The service names a group only where there is one: else systemd would not start it.
 allow_i2c() {
-    if [ -e "$root/dev/i2c-1" ] && grep -q '^i2c:' "$root/etc/group"; then
+    if [ -e "$root/dev/i2c-1" ] && grep -qs '^i2c:' "$root/etc/group"; then
         install -d -m 755 "${i2c%/*}"
         install -m 644 "$checkout/systemd/i2c.conf" "$i2c"
         echo "battery: a gauge on /dev/i2c-1 may be read ($i2c)"

@@ -17,12 +17,14 @@ from device import daemon, installed, run, trust
 from device.capture import pump
 from device.config import read
 from device.config.options import effective
-from device.config.settings import Settings
+from device.config.settings import KEYS, Settings
+from device.telemetry import gauge
 
 ROOT = Path(__file__).parents[1]
 UNIT = ROOT / "systemd" / "busi-kd.service"
 INSTALL = ROOT / "systemd" / "install.sh"
 INSTALLED_UNIT = "etc/systemd/system/busi-kd.service"
+I2C = f"{INSTALLED_UNIT}.d/i2c.conf"
 
 
 def install(*options: object, **more: str) -> subprocess.CompletedProcess[str]:
@@ -57,9 +59,18 @@ def contents(folder: Path) -> dict[str, bytes]:
 # --- the unit
 
 
+def with_i2c(root: Path) -> None:
+    """What a machine has whose I2C is switched on."""
+    for name, text in (("dev/i2c-1", ""), ("etc/group", "root:x:0:\ni2c:x:998:pi\n")):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+
+
 def test_systemd_finds_nothing_to_complain_about(tmp_path: Path) -> None:
     root = tmp_path / "root"
+    with_i2c(root)
     assert staged(root).returncode == 0
+    assert (root / I2C).is_file()
     shutil.copytree("/usr/lib/systemd/system", root / "usr/lib/systemd/system", symlinks=True)
     (root / "lib").symlink_to("usr/lib")
     program = root / "opt/busi-kd/bin/busi-kd"
@@ -162,6 +173,37 @@ def test_a_second_installation_keeps_the_configuration_and_replaces_the_rest(
     assert set(second) - set(first) == {"etc/busi-kd/trusted-keys/maker.pub"}  # nothing half-done is left lying about
     assert staged(root).returncode == 0
     assert contents(root) == second
+
+
+def test_the_gauges_bus_is_opened_where_it_is_there_and_its_group_is(tmp_path: Path) -> None:
+    """A unit that names a missing group does not start, so that each installation looks anew."""
+    root = tmp_path / "root"
+    with_i2c(root)
+    own = root / f"{INSTALLED_UNIT}.d/override.conf"
+    own.parent.mkdir(parents=True)
+    own.write_text("[Service]\nNice=5\n")
+    assert I2C in staged(root).stdout
+    assert (root / I2C).read_bytes() == (ROOT / "systemd/i2c.conf").read_bytes()
+    assert gauge.BUS in (root / I2C).read_text()
+    (root / "etc/group").write_text("root:x:0:\nmyi2c:x:998:\n")
+    assert I2C not in staged(root).stdout
+    assert not (root / I2C).exists()
+    with_i2c(root)
+    assert staged(root).returncode == 0
+    assert (root / I2C).exists()
+    assert install("--root", root, "--uninstall").returncode == 0
+    assert list(own.parent.iterdir()) == [own]
+    own.unlink()
+    assert staged(root).returncode == 0
+    assert install("--root", root, "--uninstall").returncode == 0
+    assert not own.parent.exists(), "nothing of ours is left"
+
+
+def test_the_service_has_a_folder_for_metrics() -> None:
+    """With the mode that node_exporter, another user, can read."""
+    service = settings("Service")
+    assert (service["RuntimeDirectory"], service.get("RuntimeDirectoryMode")) == ("busi-kd", None)
+    assert f"/run/{service['RuntimeDirectory']}/" in KEYS["log.metrics"].spec.about
 
 
 def test_options_of_an_older_installation_go_on_working_unless_they_are_those_that_shipped(tmp_path: Path) -> None:

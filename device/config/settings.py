@@ -185,10 +185,14 @@ class GovernorSettings:
     """Judge fewer frames when the machine is hot or the battery low; see docs/power.md."""
 
     enabled: bool = key(True, "flag", "Without it every frame is judged, however hot or low in charge.")
-    full_fps: float = key(_RULES.full_fps, RATE, "The limits are shares of it: 2/3, 1/2, 1/3, 1/4.", low=1.0, high=1000.0)
+    full_fps: float = key(_RULES.full_fps, RATE, "The limits are shares of it: 2/3 to 1/4.", low=1.0, high=1000.0)
     floor_fps: float = key(_RULES.floor_fps, RATE, "Never fewer than these.", low=1.0, high=1000.0)
     soft_limit_c: float = key(
-        _RULES.soft_limit_c, TEMPERATURE, "Where the firmware throttles; just below it the fewest.", low=40.0, high=110.0
+        _RULES.soft_limit_c,
+        TEMPERATURE,
+        "Where the firmware throttles; near it the fewest.",
+        low=40.0,
+        high=110.0,
     )
     margin_c: float = key(_RULES.margin_c, TEMPERATURE, "So far below it the first step down.", low=0.1, high=60.0)
     hysteresis_c: float = key(

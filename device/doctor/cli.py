@@ -13,6 +13,7 @@ from device.config import options
 from device.doctor import STATES, Finding, clock, disk, machine, model, service, software, source
 from device.errors import Refused
 from device.telemetry import Telemetry
+from device.telemetry.battery import Gauges
 
 WIDTH, INDENT = 110, 23
 
@@ -49,7 +50,7 @@ def examine(config: Path | None, root: Path = Path("/")) -> list[Finding]:
         model.try_model(settings.model),
         machine.temperature(health, settings.governor),
         machine.throttling(health),
-        machine.power(settings.governor, root),
+        machine.power(settings.governor, Gauges(root), root),
         machine.memory(health),
         *disk.disk(settings.recorder, root),
         clock.clock(datetime.datetime.now(), clock.kernel_is_synchronised(), root),

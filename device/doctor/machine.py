@@ -56,14 +56,14 @@ def memory(health: Health) -> Finding:
     return Finding("memory", "ok", says)
 
 
-def power(limits: GovernorSettings, root: Path = Path("/")) -> Finding:
-    """The battery, from whichever gauge the daemon would read, and the supplies that the kernel knows."""
-    battery, plugged = Gauges(root).sample(), _plugged(root)
+def power(limits: GovernorSettings, gauges: Gauges, root: Path = Path("/")) -> Finding:
+    """The battery as `gauges` tell it, those that the daemon reads, and the supplies that the kernel knows."""
+    battery, plugged = gauges.sample(), _plugged(root)
     if battery is None and plugged:
         return Finding("power", "ok", "runs on a supply; no gauge of a battery answers.")
     if battery is None:
-        do = "A battery board with a gauge needs its driver, its server, or I2C switched on (sudo raspi-config) and sudo "
-        do += "for this command; without a gauge, watch the battery's own lights."
+        do = "A battery's gauge needs its driver, its server, or I2C switched on (sudo raspi-config), and this command "
+        do += "sudo; without a gauge, watch the battery's own lights."
         return Finding("power", "unknown", "no gauge of a battery answers, and the kernel knows no supply.", do)
     if battery.percent is None:
         return Finding("power", "unknown", f"battery {battery.source} does not tell its charge.", "Check its cable.")

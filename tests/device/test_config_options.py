@@ -1,6 +1,8 @@
 """Options over file over defaults; what is shown reads back; the example that ships is complete."""
 
 import argparse
+import dataclasses
+import math
 import subprocess
 import sys
 import tomllib
@@ -12,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from device import run
+from device import governor, run
 from device.config import options, read, write
 from device.config.contradictions import contradictions
 from device.config.options import Effective, effective, merged
@@ -88,13 +90,21 @@ def test_another_kind_of_source_puts_the_section_of_the_file_aside() -> None:
         ("[source]\nrange='full'", "c.toml, line 2: source.range goes with source.kind v4l2"),
         ("[region]\nmode='fixed'", "c.toml, line 2: region.mode fixed needs region.fixed"),
         ("[region]\nfixed='64x64+0+0@64x64'", "c.toml, line 2: region.fixed goes with region.mode fixed; with usual"),
-        ("[governor]\nwarm='80 C'", "c.toml, line 2: governor.warm (80 C) must be below governor.hot (80 C)."),
+        (
+            "[governor]\nfloor='31 fps'",
+            "c.toml, line 2: governor.floor (31 fps) must not be above governor.full (30 fps).",
+        ),
         (
             "[governor]\nbattery_low='5 %'",
-            "c.toml, line 2: governor.battery_empty (5 %) must be below governor.battery_low",
+            "c.toml, line 2: governor.battery_very_low (10 %) must not be above governor.battery_low (5 %).",
         ),
         ("[judgement]\nscene_new_levels=0.5", "c.toml, line 2: judgement.scene_still_levels (0.5) must be below"),
         ("[log]\nverdicts='a'\nsummary='a'", "c.toml, line 3: log.summary and log.verdicts name the same file"),
+        ("[log]\nmetrics='a'\nsummary='a'", "c.toml, line 2: log.metrics and log.summary name the same file"),
+        (
+            "[log]\nmetrics='m.txt'",
+            "c.toml, line 2: log.metrics m.txt: node_exporter reads only files",
+        ),
     ],
 )
 def test_keys_that_contradict_each_other_are_told_with_the_line_that_did_it(text: str, told: str) -> None:
@@ -108,6 +118,64 @@ def test_an_option_heals_and_makes_contradictions() -> None:
     assert merged(found, given_options("--path", "/srv")).settings.source.path == Path("/srv")
     with pytest.raises(UserError, match=r"^--source video needs --path: give the video to read\.$"):
         merged(found, given_options("--source", "video"))
+    with pytest.raises(UserError, match=r"^--metrics m\.txt: node_exporter reads only"):
+        merged(found, given_options("--path", "/srv", "--metrics", "m.txt"))
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--unchanged", "2.1"], "--unchanged is 2.1, which lies outside 0 s to 2 s."),
+        (["--unchanged", "nan"], "--unchanged is nan, which lies outside 0 s to 2 s."),
+        (["--threads", "65"], "--threads is 65, which lies outside 1 to 64."),
+        (["--fps", "-1"], "--fps is -1, which lies outside 1 fps to 240 fps, or 0 fps:"),
+    ],
+)
+def test_an_option_keeps_the_range_of_its_key(words: list[str], told: str) -> None:
+    with pytest.raises(UserError) as error:
+        merged(None, given_options(*words))
+    assert str(error.value).startswith(told)
+
+
+# --- the governor's section
+
+
+def test_the_governor_of_the_settings_is_the_governor_itself() -> None:
+    """Each of its numbers is a key of the same default; what is read arrives there."""
+    assert Settings().governor.rules() == governor.GovernorSettings()
+    numbers = [part.name for part in dataclasses.fields(governor.GovernorSettings)]
+    assert [one.field for one in KEYS.values() if one.section == "governor"] == ["enabled", *numbers]
+    text = "[governor]\nfull = '25 fps'\nmargin = '7.5 C'\nbattery_low = '30 %'\nsettle = '0.5 min'\n"
+    wanted = governor.GovernorSettings(full_fps=25.0, margin_c=7.5, battery_low_percent=30.0, settle_s=30.0)
+    assert merged(parse(text, FILE)).settings.governor.rules() == wanted
+
+
+@pytest.mark.parametrize("part", dataclasses.fields(governor.GovernorSettings), ids=lambda part: part.name)
+def test_a_key_of_the_governor_takes_what_the_governor_takes(part: dataclasses.Field) -> None:
+    (spec,) = (one.spec for one in KEYS.values() if (one.section, one.field) == ("governor", part.name))
+    lowest = governor.GovernorSettings(floor_fps=1.0, full_fps=1.0, battery_very_low_percent=0.0)
+    highest = governor.GovernorSettings(full_fps=1000.0, battery_low_percent=100.0)
+    for wide, end, beyond in ((lowest, spec.low, -math.inf), (highest, spec.high, math.inf)):
+        assert getattr(dataclasses.replace(wide, **{part.name: end}), part.name) == end
+        with pytest.raises(ValueError, match=part.name):
+            dataclasses.replace(wide, **{part.name: math.nextafter(end, beyond)})
+
+
+def test_the_governor_is_left_out_by_key_and_by_option() -> None:
+    off = parse("[governor]\nenabled = false\n", FILE)
+    assert merged(off).settings.governor.rules() is None
+    now = merged(parse("[governor]\nenabled = true\n", FILE), given_options("--no-governor"))
+    assert (now.settings.governor.rules(), now.origins["governor.enabled"]) == (None, "option --no-governor")
+    assert merged(off, given_options()).settings.governor.rules() is None
+
+
+def test_options_of_power_overrule_the_file() -> None:
+    found = parse("[judgement]\nunchanged = '0 s'\n[log]\nmetrics = '/run/a.prom'\npower_report = false\n", FILE)
+    settings = merged(found, given_options("--unchanged", 1.5, "--metrics", "b.prom", "--power-report")).settings
+    assert settings.judgement.unchanged_s == 1.5
+    assert (settings.log.metrics, settings.log.power_report) == (Path("b.prom"), True)
+    settings = merged(found, given_options()).settings
+    assert (settings.judgement.unchanged_s, settings.log.metrics) == (0.0, Path("/run/a.prom"))
 
 
 @pytest.mark.parametrize(

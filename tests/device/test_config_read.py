@@ -51,7 +51,7 @@ max_size = "2 GB"
 max_age = "30 days"
 [governor]
 battery_low = "25 %"
-hot = "78.5 °C"
+soft_limit = "78.5 °C"
 """
     now = merged(parse(text, NAME))
     settings = now.settings
@@ -59,7 +59,7 @@ hot = "78.5 °C"
     assert (settings.source.fps, settings.source.loop) == (29.97, True)
     assert settings.judgement.over_time() == OverTime(half_life_s=0.25, gap_s=3.0, hysteresis=1.0)
     assert (settings.recorder.max_size_bytes, settings.recorder.max_age_s) == (2_000_000_000, 2_592_000.0)
-    assert (settings.governor.battery_low, settings.governor.hot_c) == (0.25, 78.5)
+    assert (settings.governor.battery_low_percent, settings.governor.soft_limit_c) == (25.0, 78.5)
     assert now.origins["source.fps"] == f"{NAME}, line 4"
     assert now.origins["judgement.gap"] == f"{NAME}, line 8"
     assert now.origins["log.verdicts"] == "default"
@@ -88,12 +88,16 @@ def test_an_empty_file_and_a_missing_one_are_the_defaults(tmp_path: Path, monkey
             '[judgement]\ngap = "500 MB"',
             "line 2: judgement.gap is '500 MB', which is a size, where a duration is wanted",
         ),
-        ('[governor]\nwarm = "160 F"', "line 2: governor.warm is '160 F', which has the unknown unit 'F'"),
+        ('[governor]\nmargin = "9 F"', "line 2: governor.margin is '9 F', which has the unknown unit 'F'"),
         (
             '[source]\nfps = "0.2 fps"',
             "line 2: source.fps is '0.2 fps', which lies outside 1 fps to 240 fps, or 0 fps:",
         ),
-        ('[governor]\nwarm = "300 C"', "line 2: governor.warm is '300 C', which lies outside 30 C to 110 C."),
+        (
+            '[governor]\nsoft_limit = "300 C"',
+            "line 2: governor.soft_limit is '300 C', which lies outside 40 C to 110 C.",
+        ),
+        ("[governor]\nmargin = '0 C'", "line 2: governor.margin is '0 C', which lies outside 0.1 C to 60 C."),
         ("[judgement]\ngap = true", "line 2: judgement.gap is True, which is no duration: write one in quotes"),
         ("[judgement]\ngap = inf", "line 2: judgement.gap is inf, which has no unit"),
         ("[judgement]\ngap = ['2 s']", "line 2: judgement.gap is ['2 s'], which is no duration"),

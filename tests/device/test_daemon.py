@@ -295,7 +295,7 @@ def test_what_a_person_must_mend_ends_with_status_2_and_one_sentence(bundle_dir:
         (["--fps", "0.2"], "--fps is 0.2"),
         (["--duration", "0"], "--duration is 0"),
         (["--duration", "nan"], "--duration is nan"),
-        (["--threads", "0"], "threads must be 1 or more"),
+        (["--threads", "0"], "--threads is 0, which lies outside 1 to 64"),
         (["--verdicts", "/nowhere/v.csv"], "/nowhere/v.csv: its folder does not exist"),
         (["--summary", "/nowhere/s.json"], "/nowhere/s.json: its folder does not exist"),
         (["--verdicts", "/dev/full"], "/dev/full: cannot be written"),

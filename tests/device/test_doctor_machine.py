@@ -2,13 +2,16 @@
 
 import datetime
 import os
+import socket
+import threading
 from pathlib import Path
 
 import pytest
 
 from device.config.settings import GovernorSettings, RecorderSettings
 from device.doctor import Finding, clock, disk, machine, service
-from device.telemetry import Telemetry
+from device.telemetry import Telemetry, pisugar
+from device.telemetry.battery import Gauges, from_pisugar
 
 LIMITS = GovernorSettings()
 
@@ -40,7 +43,7 @@ def checked(found: Finding) -> str:
     return found.state
 
 
-@pytest.mark.parametrize(("millidegrees", "state"), [("45200", "ok"), ("70000", "note"), ("80000", "problem")])
+@pytest.mark.parametrize(("millidegrees", "state"), [("74900", "ok"), ("75000", "note"), ("80000", "problem")])
 def test_temperature(millidegrees: str, state: str, tmp_path: Path) -> None:
     zone = "sys/class/thermal/thermal_zone0"
     root = write(tmp_path / "pi", **{f"{zone}/type": "cpu-thermal\n", f"{zone}/temp": millidegrees})
@@ -84,8 +87,10 @@ def test_memory(kib: int | None, state: str, tmp_path: Path) -> None:
     ("battery", "mains", "state"),
     [
         (("Discharging", "80"), None, "ok"),
-        (("Discharging", "20"), None, "note"),
-        (("Discharging", "5"), None, "problem"),
+        (("Discharging", "20"), None, "ok"),
+        (("Discharging", "19"), None, "note"),
+        (("Discharging", "10"), None, "note"),
+        (("Discharging", "9"), None, "problem"),
         (("Charging", "5"), None, "ok"),
         (("Discharging", "5"), "1", "ok"),
         (("Discharging", "no number"), None, "unknown"),
@@ -102,7 +107,29 @@ def test_power(battery: tuple[str, str] | None, mains: str | None, state: str, t
         write(root, **{f"{folder}/BAT0/{name}": content for name, content in files.items()})
     if mains is not None:
         write(root, **{f"{folder}/AC/type": "Mains\n", f"{folder}/AC/online": mains})
-    assert checked(machine.power(LIMITS, root)) == state
+    assert checked(machine.power(LIMITS, Gauges(root), root)) == state
+
+
+def test_power_of_a_pisugar(tmp_path: Path) -> None:
+    """Another gauge than the kernel's, over a real socket."""
+    (tmp_path / "tmp").mkdir()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
+        listening.bind(str(tmp_path / pisugar.SOCKET))
+        listening.listen()
+
+        def serve() -> None:
+            client, _ = listening.accept()
+            with client:
+                client.sendall(b"battery: 12.4\nbattery_v: 3.5\nbattery_charging: false\n")
+                client.recv(4096)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        patient = Gauges(tmp_path, readers=(lambda root: from_pisugar(root, 10.0),))  # a busy machine is no failure
+        found = machine.power(LIMITS, patient, tmp_path)
+        thread.join(10)
+    assert checked(found) == "note"
+    assert found.says == "battery pisugar: 12 %, discharging."
 
 
 # --- disk

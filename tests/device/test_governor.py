@@ -1,16 +1,13 @@
 """The governor's rules one by one, and what holds for any history of temperatures, flags and batteries."""
 
-import argparse
 import itertools
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from device import governor
-from device.errors import UserError
 from device.governor import RUNGS, START, Decision, GovernorSettings, Pacer, State, step
 from device.telemetry import Health
 from device.telemetry.battery import Battery
@@ -293,39 +290,24 @@ def test_waiting_takes_a_period_of_the_limit_that_holds_at_most(old: float, new:
     assert pacer.wait(later, None) == 0.0
 
 
-# --- options
-
-
-def options(*words: str) -> GovernorSettings | None:
-    parser = argparse.ArgumentParser()
-    governor.add_arguments(parser)
-    return governor.from_options(parser.parse_args(words))
-
-
-def test_every_setting_is_an_option() -> None:
-    assert options() == RULES
-    assert options("--no-governor") is None
-    for setting in fields(GovernorSettings):
-        word = f"--governor-{setting.name.replace('_', '-')}"
-        value = setting.default + 0.5
-        assert options(word, str(value)) == replace(RULES, **{setting.name: value})
+# --- settings
 
 
 @pytest.mark.parametrize(
-    "words",
+    "wrong",
     [
-        ["--governor-floor-fps", "0.5"],
-        ["--governor-floor-fps", "31"],
-        ["--governor-margin-c", "0"],
-        ["--governor-soft-limit-c", "nan"],
-        ["--governor-low-percent", "9"],
-        ["--governor-recovery-s", "0"],
-        ["--governor-hysteresis-c", "-1"],
+        {"floor_fps": 0.5},
+        {"floor_fps": 31.0},
+        {"margin_c": 0.0},
+        {"soft_limit_c": math.nan},
+        {"battery_low_percent": 9.0},
+        {"recovery_s": 0.0},
+        {"hysteresis_c": -1.0},
     ],
 )
-def test_settings_that_make_no_sense_are_refused(words: list[str]) -> None:
-    with pytest.raises(UserError, match="--governor-"):
-        options(*words)
+def test_settings_that_make_no_sense_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        replace(RULES, **wrong)
 
 
 def test_the_rungs_are_a_ladder() -> None:
