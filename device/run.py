@@ -46,7 +46,6 @@ def main(args: argparse.Namespace) -> int:
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # a mark that comes too early must not be the end
     sys.stdout.reconfigure(errors="backslashreplace")  # a file name need not be UTF-8
     now = options.effective(args)
-    options.refuse_not_yet(now)
     settings = now.settings
     source = sources.make(settings.source, settings.region)
     chosen = choose(settings.model.bundle, settings.model.models, settings.model.whom(), settings.model.threads)

@@ -42,7 +42,7 @@ def _check(args: argparse.Namespace) -> int:
     wrong = list(found.problems)
     if not wrong:
         try:
-            options.refuse_not_yet(options.merged(found))
+            options.merged(found)
         except UserError as error:
             wrong.append(str(error))
     for sentence in wrong:
@@ -57,7 +57,6 @@ def _check(args: argparse.Namespace) -> int:
 def _show(args: argparse.Namespace) -> int:
     now = options.effective(args)
     print(f"# {RESEARCH_NOTICE}\n{write.shown(now)}", end="")
-    options.refuse_not_yet(now)
     return 0
 
 

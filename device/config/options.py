@@ -8,7 +8,7 @@ from typing import Any
 from device.config import read
 from device.config.contradictions import contradictions
 from device.config.field import WrongValue
-from device.config.settings import KEYS, Settings, build, flat
+from device.config.settings import KEYS, Settings, build
 from device.errors import UserError
 
 # argparse's name of an option of `device run` -> the key that it overrules
@@ -33,8 +33,6 @@ OPTIONS = {
     "power_report": "log.power_report",
 }
 DEFAULT = "default"
-# What a file may already ask for and this version cannot do: refused, or a person would believe that it is done.
-NOT_YET = ()
 
 
 @dataclass(frozen=True)
@@ -102,11 +100,3 @@ def problems(settings: Settings, origins: dict[str, str]) -> list[str]:
         else:
             told.append(f"{places[0]}: {sentence}" if places else sentence)
     return told
-
-
-def refuse_not_yet(now: Effective) -> None:
-    """Raise UserError when a section of NOT_YET says anything but its defaults."""
-    plain, asked = flat(Settings()), flat(now.settings)
-    for dotted, value in asked.items():
-        if KEYS[dotted].section in NOT_YET and value != plain[dotted]:
-            raise UserError(f"{now.origins[dotted]}: {dotted} is not possible with this version yet; leave it out.")

@@ -53,7 +53,6 @@ def configuration(path: Path | None) -> tuple[Finding, Effective]:
     try:
         found = read.read(path)
         now = options.merged(found)
-        options.refuse_not_yet(now)
     except UserError as error:
         return Finding("configuration", "problem", str(error), do), defaults
     if found is None:

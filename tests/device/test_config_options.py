@@ -178,18 +178,6 @@ def test_options_of_power_overrule_the_file() -> None:
     assert (settings.judgement.unchanged_s, settings.log.metrics) == (0.0, Path("/run/a.prom"))
 
 
-@pytest.mark.parametrize(
-    ("text", "dotted"),
-    [("[governor]\nenabled = true", "governor.enabled")],
-)
-def test_what_this_version_cannot_do_is_refused_and_not_left_out(text: str, dotted: str, tmp_path: Path) -> None:
-    file = tmp_path / "c.toml"
-    file.write_text(text)
-    with pytest.raises(UserError, match=rf"line 2: {dotted} is not possible with this version yet"):
-        run.main(given_options("--config", file, "--duration", 1))
-    options.refuse_not_yet(merged(parse(text.replace("true", "false"), FILE)))
-
-
 # --- shown and read again
 
 
