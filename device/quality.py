@@ -52,7 +52,7 @@ def assess(
     if np.partition(luma, -(luma.size // 100), axis=None)[-(luma.size // 100)] < DARK_LEVEL:
         return Quality(DARK)
     if coloured is None:
-        coloured = coloured_share(pixels[::_STEP, ::_STEP]) if pixels.ndim == 3 else 0.0
+        coloured = coloured_share(pixels[::_STEP, ::_STEP]) if pixels.shape[2:] == (3,) else 0.0
     if np.mean(coloured) > COLOUR_SHARE:
         return Quality(COLOURED)
     if known is None:

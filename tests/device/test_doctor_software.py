@@ -50,7 +50,7 @@ def test_configuration(tmp_path: Path) -> None:
     file.write_text("[model]\nthreads = 2\n")
     found, now = software.configuration(file)
     assert (found.state, now.settings.model.threads) == ("ok", 2)
-    for wrong in ("[model]\nthreads = 0\n", "[source]\nkind = 'folder'\n", "[model\n", "[recorder]\nenabled = true\n"):
+    for wrong in ("[model]\nthreads = 0\n", "[source]\nkind = 'folder'\n", "[model\n", "[region]\nmode = 'fixed'\n"):
         file.write_text(wrong)
         found, now = software.configuration(file)
         assert (found.state, now.settings) == ("problem", Settings())

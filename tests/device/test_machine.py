@@ -182,7 +182,7 @@ def test_the_report_of_a_real_run(bundle: Bundle, tmp_path: Path) -> None:
         f"[log]\npower_report = true\nsummary = '{summary_file}'\nmetrics = '{metrics_file}'\n"
         "[governor]\nenabled = false\n[judgement]\nunchanged = '0 s'\n"
     )
-    done = run("--config", file, "--bundle", bundle.folder, "--duration", 4, "--fps", 0)
+    done = run("--config", file, "--bundle", bundle.folder, "--duration", 8, "--fps", 0)
     assert done.returncode == 0, done.stderr
     report = [line for line in done.stdout.splitlines() if line.startswith("power report: ")]
     assert len(report) == 4

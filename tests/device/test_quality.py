@@ -245,3 +245,8 @@ def test_a_bundle_without_knowledge_says_so(
     (tmp_path / "a.png").write_bytes(b"nothing")
     assert main(["device", "quality", str(tmp_path), *bundle]) == 2
     assert "none of its 1 pictures decodes" in capsys.readouterr().err
+
+
+def test_a_grey_picture_with_a_channel_of_its_own_is_as_one_without() -> None:
+    luma = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
+    assert quality.assess(luma, luma[:, :, None], None) == quality.assess(luma, luma, None)
