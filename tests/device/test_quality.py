@@ -214,7 +214,8 @@ def test_quality_is_looked_at_now_and_then_but_at_once_in_a_new_scene(
     monkeypatch.setattr("device.judge.assess", lambda *given: asked.append(1) or assess(*given))
     judge = Judge(open_bundle(bundle), bundle.meta, OverTime(), assess_s=0.2)
     for n in range(12):  # 0.4 s of one picture, then another
-        pixels = real[0] if n < 11 else real[1]
+        pixels = (real[0] if n < 11 else real[1]).copy()
+        pixels[0, 0] = n  # what has not changed at all is not looked at again (tests/device/test_unchanged.py)
         judge.judge(Frame(pixels, n, n / 27.5, str(n)), n / 27.5, n / 27.5)
     assert len(asked) == 3, "at 0, at 0.22 and with the other picture"
     unasked = Judge(open_bundle(bundle), bundle.meta, OverTime(), assess_s=None)
