@@ -4,6 +4,8 @@
 is measured in a fresh process, in rounds that go through all rows in turn, so that drift hits all rows alike. It gives
 times and no verdict, and is for a model's maker as well: it asks for no signature (device/trust.py).
 
+With `--pipeline` it is the stages around the interpreter that are measured: device.bench_pipeline.
+
 The JSON report (`--json`), null where unknown:
     schema_version 1; notice; created (UTC); warnings (sentences);
     machine: model, architecture, cores (usable), governor, memory_mb (MiB), kernel, os, python;
@@ -44,8 +46,9 @@ if not __package__:  # run as a script: Python would search device/, where our `
 import cv2
 import numpy as np
 
-from device import RESEARCH_NOTICE, __version__, files
+from device import RESEARCH_NOTICE, __version__, bench_pipeline, bench_pipeline_report, files
 from device.bench_report import combine, describe_machine, failed, table
+from device.bench_stream import FORMATS
 from device.bundle import META_FILE
 from device.capture.folder import list_pictures
 from device.errors import UserError
@@ -76,6 +79,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--runs", type=_count, help="timed runs per row and round, instead of --seconds")
     parser.add_argument("--warmup", type=_count_or_zero, default=10, help="runs before timing (10)")
     parser.add_argument("--rounds", type=_count, default=3, help="times through all rows; gives medians (3)")
+    parser.add_argument(
+        "--pipeline", action="store_true", help="what all around the interpreter costs, stage by stage, and the delay"
+    )
+    parser.add_argument(
+        "--size",
+        type=bench_pipeline.frame_size,
+        default=(720, 1280),
+        metavar="WxH",
+        help="pipeline: of a frame (1280x720)",
+    )
+    parser.add_argument("--format", choices=FORMATS, default=FORMATS[0], help="pipeline: what a grabber gives (MJPG)")
     parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="frames, instead of phantoms")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the full report here")
 
@@ -89,6 +103,24 @@ def main(args: argparse.Namespace) -> int:
     folders = find_bundles(args.bundles or [default_bundle()])
     frames, inputs = load_frames(args.pictures)
     warnings = _warnings()
+    if args.pipeline:
+        report = bench_pipeline.measure(folders, frames, inputs, args, warnings)
+        print(bench_pipeline_report.table(report))
+    else:
+        report = _measure(folders, frames, inputs, args, warnings)
+        print(table(report))
+    if args.json is not None:
+        try:
+            files.write_json(args.json, report)
+        except OSError as error:
+            raise UserError(f"{args.json}: the report cannot be written ({error.strerror}).") from error
+    return 1 if any(row["error"] is not None for row in report["rows"]) else 0
+
+
+def _measure(
+    folders: list[Path], frames: list[np.ndarray], inputs: str, args: argparse.Namespace, warnings: list[str]
+) -> dict[str, Any]:
+    """All rows in turn, as often as there are rounds."""
     rows = [{"folder": str(folder), "threads": threads} for folder in folders for threads in args.threads]
     rounds: list[list[dict[str, Any]]] = [[] for _ in rows]
     errors: list[str | None] = [None] * len(rows)
@@ -105,7 +137,7 @@ def main(args: argparse.Namespace) -> int:
                 answer = run_row({**row, "frames": shelf, **steady})
                 errors[at] = answer.get("error")
                 rounds[at].append(answer)
-    report = {
+    return {
         "schema_version": SCHEMA_VERSION,
         "notice": RESEARCH_NOTICE,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -123,13 +155,6 @@ def main(args: argparse.Namespace) -> int:
             for row, error, answers in zip(rows, errors, rounds)
         ],
     }
-    print(table(report))
-    if args.json is not None:
-        try:
-            files.write_json(args.json, report)
-        except OSError as error:
-            raise UserError(f"{args.json}: the report cannot be written ({error.strerror}).") from error
-    return 1 if any(error is not None for error in errors) else 0
 
 
 def find_bundles(paths: list[Path]) -> list[Path]:

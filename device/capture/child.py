@@ -42,16 +42,16 @@ class Memory:
         self.capacity = capacity
         self.descriptor = os.memfd_create("busi-kd-frames")
         os.ftruncate(self.descriptor, SLOTS * capacity)
-        self._map = mmap.mmap(self.descriptor, SLOTS * capacity)
+        self.mapped = mmap.mmap(self.descriptor, SLOTS * capacity)
 
     def write(self, slot: int, pixels: np.ndarray) -> None:
         """Copy a frame into a slot."""
-        target = np.frombuffer(self._map, np.uint8, pixels.size, slot * self.capacity)
+        target = np.frombuffer(self.mapped, np.uint8, pixels.size, slot * self.capacity)
         target.reshape(pixels.shape)[...] = pixels
 
     def close(self) -> None:
         """Let go of it; what others have mapped stays theirs."""
-        self._map.close()
+        self.mapped.close()
         os.close(self.descriptor)
 
 

@@ -2,6 +2,7 @@
 
 import array
 import json
+import math
 import mmap
 import os
 import socket
@@ -112,10 +113,7 @@ class ProcessSource:
         said = self._heard(timeout, HANG_S)
         found = said["frame"]
         self.skipped += found["skipped"]
-        shape = tuple(found["shape"])
-        start = found["slot"] * found["capacity"]
-        # Copied: the slot is the child's again with the next request.
-        pixels = np.frombuffer(self._memory, np.uint8, int(np.prod(shape)), start).reshape(shape).copy()
+        pixels = copied(self._memory, found)
         self._sequence += 1
         full = found["full"] and tuple(found["full"])
         about = (found["captured"], found["name"], found["coloured"], full, found["region"], found["region_by_hand"])
@@ -181,6 +179,13 @@ class ProcessSource:
                 self._kill()
             self._process = None
         self._unmap()
+
+
+def copied(memory: mmap.mmap, found: dict[str, Any]) -> np.ndarray:
+    """The frame that the child's answer `found` says lies in the memory it shares; a copy, since the slot is the
+    child's again with the next request."""
+    shape = tuple(found["shape"])
+    return np.frombuffer(memory, np.uint8, math.prod(shape), found["slot"] * found["capacity"]).reshape(shape).copy()
 
 
 def _told(said: dict[str, Any]) -> dict[str, Any]:
