@@ -1,5 +1,6 @@
 """Glass to verdict: the real daemon over a live source in its process, and how old a frame is when it is judged."""
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ from device.notify import Notifier
 from device.over_time import OverTime
 from device.runtime import Model
 from device.stages import Latencies
-from device.telemetry import Telemetry
 
 FRAME_MS = 1e3 / DEFAULT_FPS
 RANKS = (50, 95, 99)
@@ -32,27 +32,31 @@ def live(
     how = OverTime()
     rows: log.RowFile = record.open_record(folder / "live.csv", bundle, None, how)
     daemon = Daemon(bundle, model, source, Notifier({}), rows, say=lambda _: None, how=how)
-    whole = Telemetry(firmware_every_s=0.0)  # its percentages span the whole run
-    began = time.monotonic()
+    began, cpu_began = time.monotonic(), _cpu_s()
     try:
         daemon.run(seconds)
     finally:
         rows.close()
-    health = whole.sample()
-    stages = daemon.tally.stages
+    seconds, stages = time.monotonic() - began, daemon.tally.stages
     return {
         "fps": DEFAULT_FPS,
-        "seconds": time.monotonic() - began,
+        "seconds": seconds,
         "frames": daemon.frames(),
         "total_ms": spread(stages["total"]),
         "total_frame_times": {
             name: None if value is None else value / FRAME_MS for name, value in spread(stages["total"]).items()
         },
         "stages_p50_ms": {stage: found.percentile(50) for stage, found in stages.items()},
-        "process_cpu_percent": health.process_cpu_percent,
+        "process_cpu_percent": 100.0 * (_cpu_s() - cpu_began) / seconds,
     }
 
 
 def spread(found: Latencies) -> dict[str, float | None]:
     """p50, p95, p99 and the highest, in milliseconds; None where nothing was measured."""
     return {f"p{rank}": found.percentile(rank) for rank in RANKS} | {"highest": found.highest_ms}
+
+
+def _cpu_s() -> float:
+    """CPU seconds of this process and of its children that have ended, as the source's has by then."""
+    spent = os.times()
+    return spent.user + spent.system + spent.children_user + spent.children_system

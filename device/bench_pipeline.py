@@ -21,7 +21,7 @@ The JSON report (`--json`), null where unknown:
         other_cpu_percent: of other programs meanwhile, 100 = one core;
         live: fps; seconds; frames (captured, judged, skipped, bad, undecodable); total_ms: from captured to decided,
         p50, p95, p99, highest; total_frame_times: the same in frames of 1/30 s; stages_p50_ms: as the daemon's log has
-        them (`grab` is decoding and hand-over; there is no crop); process_cpu_percent: of the judging process.
+        them (`grab` is decoding and hand-over; there is no crop); process_cpu_percent: of both processes.
 """
 
 import argparse

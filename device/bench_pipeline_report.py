@@ -60,7 +60,8 @@ def _stages(row: dict[str, Any]) -> list[str]:
 def _live(found: dict[str, Any]) -> list[str]:
     frames, total, times = found["frames"], found["total_ms"], found["total_frame_times"]
     counted = ", ".join(f"{count} {name}" for name, count in frames.items())
-    lines = [f"Live at {found['fps']:.0f} frames a second for {found['seconds']:.1f} s: {counted}"]
+    used = f"{found['process_cpu_percent']:.0f} % of a core for both processes"
+    lines = [f"Live at {found['fps']:.0f} frames a second for {found['seconds']:.1f} s: {counted}; {used}"]
     if total["p50"] is None:
         return [*lines, "Glass to verdict: unknown, no frame was judged."]
     values = ", ".join(f"{name} {total[name]:.1f} ms ({times[name]:.2f} frame times)" for name in total)
