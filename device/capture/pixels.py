@@ -6,6 +6,8 @@ same, since a Doppler picture must not be judged: in the chroma samples of raw f
 picture that is decoded in colour, which costs a sixth to a quarter more than in grey (docs/capture.md).
 """
 
+import os
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -27,6 +29,8 @@ _COLOUR = {
 }
 _BYTES = {"RGB3": 3, "BGR3": 3, "YUYV": 2, "UYVY": 2}  # per pixel; the others have planes, luma first
 _LUMA_AT = {"YUYV": 0, "UYVY": 1}
+# Behind the last line, where many cheap cameras leave something: the picture is whole.
+_HARMLESS = re.compile(r"extraneous bytes before marker 0xd9")
 _STEP = 4  # as in device.quality: every fourth row and column say enough about colour
 
 
@@ -168,16 +172,43 @@ def jpeg_size(data: bytes) -> tuple[int, int]:
     raise Undecodable("the frame's JPEG header is broken")
 
 
+@lru_cache(1)
+def _ear() -> int:
+    return os.memfd_create("libjpeg")
+
+
+def _decoded(data: bytes, how: int) -> np.ndarray:
+    """cv2.imdecode, which calls a damaged picture well and has libjpeg print what is wrong with it: that is heard here.
+
+    Raises Undecodable. Not for several threads at a time: standard error is another one's meanwhile.
+    """
+    kept = os.dup(2)
+    os.dup2(_ear(), 2)
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), how)
+    except cv2.error:
+        pixels = None
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+    length = os.lseek(_ear(), 0, os.SEEK_END)
+    said = ""
+    if length:
+        said = " ".join(os.pread(_ear(), 200, 0).decode(errors="replace").split())
+        os.ftruncate(_ear(), 0)
+        os.lseek(_ear(), 0, os.SEEK_SET)
+    if pixels is None:
+        raise Undecodable("the frame's JPEG data do not decode")
+    if said and not _HARMLESS.search(said):
+        raise Undecodable(f"the frame's JPEG data are damaged ({said})")
+    return pixels
+
+
 def _from_jpeg(data: bytes, layout: Layout, least: tuple[int, int], full: bool) -> Picture:
     size = jpeg_size(data)
     by = 1 if full else reduction(*size, least)
-    try:
-        # Luma of a decoded colour picture rather than the Y inside: one decoding gives both.
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), _COLOUR[by] | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error:
-        pixels = None
-    if pixels is None:
-        raise Undecodable("the frame's JPEG data do not decode")
+    # Luma of a decoded colour picture rather than the Y inside: one decoding gives both.
+    pixels = _decoded(data, _COLOUR[by] | cv2.IMREAD_IGNORE_ORIENTATION)
     if layout.limited:
         pixels = cv2.LUT(pixels, expansion())
     # Whole rows, as many places as every fourth row and column of the full size has: single pixels take far longer.

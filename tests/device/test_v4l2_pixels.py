@@ -240,3 +240,27 @@ def test_a_damaged_jpeg_is_a_picture_or_undecodable(at: int, new: bytes, cut: in
     assert found.luma.ndim == 2
     assert found.luma.size > 0
     assert found.luma.size <= pixels.MAX_PIXELS
+
+
+def test_a_picture_that_is_damaged_in_the_middle_is_told_from_a_whole_one(capfd: pytest.CaptureFixture[str]) -> None:
+    """libjpeg paints over what it cannot read, and only prints a warning."""
+    code = jpeg(scene(240, 320))
+    start = code.index(b"\xff\xda") + 14
+    rng = np.random.default_rng(3)
+    noticed = 0
+    for _ in range(60):
+        at = int(rng.integers(start, len(code) - 40))
+        try:
+            picture(code[:at] + code[at + 30 :], Layout("MJPG", 240, 320), (240, 320))  # lost on the bus
+        except Undecodable as error:
+            noticed += "damaged (" in str(error)
+    assert noticed >= 40, "the others end in step again by chance"
+    assert capfd.readouterr().err == "", "and nothing fills the journal"
+
+
+def test_what_cheap_cameras_leave_behind_the_last_line_is_no_damage(capfd: pytest.CaptureFixture[str]) -> None:
+    code = jpeg(scene(240, 320))
+    layout = Layout("MJPG", 240, 320)
+    padded = picture(code[:-2] + b"\x12\x34\x56" * 9 + code[-2:], layout, (240, 320))
+    np.testing.assert_array_equal(padded.luma, picture(code, layout, (240, 320)).luma)
+    assert capfd.readouterr().err == ""
