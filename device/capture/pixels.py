@@ -20,6 +20,7 @@ from device.quality import COLOUR_DIFFERENCE, coloured_places
 RAW = ("GREY", "NV12", "NV21", "YUYV", "UYVY", "RGB3", "BGR3")  # V4L2's four characters
 JPEGS = ("MJPG", "JPEG")
 REDUCTIONS = (8, 4, 2, 1)
+ROOM = 1.5  # raw luma is made no smaller than the model's input by this: 480 lines stay, 720 are halved
 MAX_PIXELS = 1 << 26  # a broken header may claim 2^32; 8K has 2^25
 _COLOUR = {
     8: cv2.IMREAD_REDUCED_COLOR_8,
@@ -72,7 +73,7 @@ class Picture:
 
 
 def picture(data: bytes, layout: Layout, least: tuple[int, int], full: bool = False) -> Picture:
-    """Decode one buffer. Raw formats keep their size; MJPEG has that of `reduction`, or its own when `full`.
+    """Decode one buffer: MJPEG at the size of `reduction`, large raw luma reduced too, whole with `full`; RGB whole.
 
     least: (height, width) in pixels that the result must have at least. Raises Undecodable for anything that is not a
     whole picture of that layout.
@@ -89,6 +90,8 @@ def picture(data: bytes, layout: Layout, least: tuple[int, int], full: bool = Fa
         luma = cv2.extractChannel(np.ndarray(shape, np.uint8, data, 0, strides), _LUMA_AT[layout.pixel_format])
     else:
         luma = np.ndarray((layout.height, layout.width), np.uint8, data, 0, (layout.stride, 1)).copy()
+    if not full:
+        luma = _reduced(luma, least)
     if layout.limited:
         luma = cv2.LUT(luma, expansion())
     return Picture(luma, _coloured_chroma(data, layout), (layout.height, layout.width))
@@ -142,6 +145,18 @@ def reduction(height: int, width: int, least: tuple[int, int]) -> int:
     """The largest of 8, 4, 2 and 1 by which a picture can be reduced without falling below `least` (height, width)."""
     fitting = (by for by in REDUCTIONS if -(-height // by) >= least[0] and -(-width // by) >= least[1])
     return next(fitting, 1)
+
+
+def _reduced(luma: np.ndarray, least: tuple[int, int]) -> np.ndarray:
+    """The means of squares of luma, as MJPEG is decoded smaller: less to hand over, to crop and to resize.
+
+    `least` and room around it for what a region leaves out must remain, and the squares must divide both sides.
+    """
+    height, width = luma.shape
+    by = reduction(height, width, (round(ROOM * least[0]), round(ROOM * least[1])))
+    while height % by or width % by:
+        by //= 2
+    return luma if by == 1 else cv2.resize(luma, (width // by, height // by), interpolation=cv2.INTER_AREA)
 
 
 def jpeg_size(data: bytes) -> tuple[int, int]:

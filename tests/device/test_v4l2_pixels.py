@@ -58,6 +58,25 @@ def test_luma_of_raw_formats_is_what_lies_in_them_and_padding_is_left_out(name: 
     assert (found.coloured, found.size) == (0.0, (48, 64))
 
 
+@pytest.mark.parametrize("name", ["GREY", "NV12", "YUYV", "UYVY"])
+@pytest.mark.parametrize(
+    ("size", "by"),
+    [((720, 1280), 2), ((1080, 1920), 2), ((1440, 2560), 4), ((480, 640), 1), ((722, 1282), 2), ((721, 1282), 1)],
+)
+def test_large_raw_luma_is_the_means_of_its_squares_unless_the_whole_is_wanted(
+    name: str, size: tuple[int, int], by: int
+) -> None:
+    if size[0] % 2 and name == "NV12":
+        size, by = (722, 1282), 2  # its chroma has half the lines
+    luma = scene(*size)
+    data = packed(name, luma, 128, 128).tobytes()
+    found = picture(data, Layout(name, *size), LEAST)
+    means = luma.reshape(size[0] // by, by, size[1] // by, by).mean(axis=(1, 3))
+    assert np.abs(found.luma - means).max() <= 0.5
+    assert found.size == size
+    np.testing.assert_array_equal(picture(data, Layout(name, *size), LEAST, full=True).luma, luma)
+
+
 @pytest.mark.parametrize("name", ["NV12", "NV21", "YUYV", "UYVY"])
 def test_blue_and_red_are_not_mixed_up(name: str) -> None:
     """By hand: Cb 148, Cr 141 is R 18.2, G -16.2, B 35.4 around luma, 51.6 apart; swapped 28.0, -18.7, 23.0."""
