@@ -56,8 +56,11 @@ class Died(CaptureError):
 class ProcessSource:
     """`kind(**arguments)` in a child process; a Source itself. arguments: what JSON can say, and paths.
 
-    skipped: frames that the child replaced by newer ones before they were asked for.
+    skipped: frames that the child replaced by newer ones before they were asked for. keeps_process: a failure that the
+    source has told has closed it already, and its process waits for `open`; `close` ends the process.
     """
+
+    keeps_process = True
 
     def __init__(self, kind: type, **arguments: Any) -> None:
         plain = {name: str(value) if isinstance(value, Path) else value for name, value in arguments.items()}

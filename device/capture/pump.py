@@ -96,6 +96,8 @@ class Pump:
                 self._change(Signal("no device", str(error)))
             except CaptureError as error:
                 self._change(Signal(error.state, str(error)))
+            if not getattr(self._source, "keeps_process", False):
+                self._source.close()
             if self.captured > captured:
                 back_off = BACK_OFF_S[0]
             self._wait(back_off)

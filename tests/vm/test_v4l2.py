@@ -149,5 +149,5 @@ def test_a_replugged_grabber_is_found_under_its_new_number(scenes: dict) -> None
 def test_of_sizes_and_rates_the_cheapest_that_is_enough_is_taken(scenes: dict) -> None:
     told = played(scenes, "webcam")
     assert told["default"] == {"open": "ok", "shape": [360, 640], "format": "GREY"}
-    assert told["large"] == {"open": "ok", "shape": [360, 640], "format": "YUYV"}
+    assert told["large"] == {"open": "ok", "shape": [720, 1280], "format": "YUYV"}
     assert told["none"]["open"].startswith("unsupported: the device offers no 123x45, only 1280x720 BGR3")
