@@ -49,7 +49,7 @@ def soak(seconds: float) -> dict:
             watched.listen(WARM_UP_S)
             frame_times: list[float] = []
             rss: list[float] = []
-            pss: list[float] = []
+            own: list[float] = []
             last = watched.heard.rows[-1]["at"]
             end = time.monotonic() + seconds
             while time.monotonic() < end:
@@ -58,9 +58,8 @@ def soak(seconds: float) -> dict:
                 for row in watched.heard.rows:
                     frame_times.append(row["at"] - last)
                     last = row["at"]
-                memory = watched.memory_kb("Rss"), watched.memory_kb("Pss")
-                rss.append(sum(memory[0].values()) / 1024)
-                pss.append(sum(memory[1].values()) / 1024)
+                rss.append(sum(watched.memory_kb("Rss").values()) / 1024)
+                own.append(sum(watched.memory_kb().values()) / 1024)
         finally:
             watched.end()
     median = statistics.median(frame_times)
@@ -77,9 +76,9 @@ def soak(seconds: float) -> dict:
         },
         "memory_mb": {
             "resident_of_all_highest": max(rss),
-            "proportional_highest": max(pss),
-            "proportional_first_tenth": statistics.median(pss[:tenth]),
-            "proportional_last_tenth": statistics.median(pss[-tenth:]),
+            "own_highest": max(own),
+            "own_first_tenth": statistics.median(own[:tenth]),
+            "own_last_tenth": statistics.median(own[-tenth:]),
         },
     }
 

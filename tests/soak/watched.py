@@ -92,8 +92,9 @@ class Watched:
             if said != self.state and not self.wait(lambda: self.state == said, 0.5):
                 self.heard.wrong.append(f"signal={said!r} while the state was {self.state!r}")
 
-    def memory_kb(self, which: str = "Pss") -> dict[str, int]:
-        """Memory of the daemon and of its child, kB. which: `Rss`, resident, or `Pss`, shared pages in parts."""
+    def memory_kb(self, which: str = "Anonymous") -> dict[str, int]:
+        """Memory of the daemon and of its child, kB. which: `Anonymous`, their own alone; `Rss`, resident; `Pss`,
+        shared pages in parts, which grows when other programs with the same libraries end."""
         pids = {"daemon": str(self.process.pid)}
         for thread in Path(f"/proc/{self.process.pid}/task").iterdir():
             for child in (thread / "children").read_text().split():
