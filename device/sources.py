@@ -9,6 +9,7 @@ from device.capture.find import AUTO
 from device.capture.folder import FolderSource
 from device.capture.pace import DEFAULT_FPS
 from device.capture.phantom import PhantomSource
+from device.capture.picamera import PicameraSource
 from device.capture.process import ProcessSource
 from device.capture.session import SessionSource
 from device.capture.v4l2 import LEAST, V4L2Source
@@ -61,6 +62,8 @@ def _kind(of: SourceSettings, least: tuple[int, int]) -> tuple[type, dict[str, A
         pixel_format = None if of.pixel_format == "auto" else of.pixel_format
         chosen = {"size": of.size, "fps": of.fps, "pixel_format": pixel_format, "range": of.range}
         return V4L2Source, {"device": device, "least": least, **chosen}
+    if of.kind == "picamera2":
+        return PicameraSource, {"number": of.camera, "size": of.size, "fps": of.fps}
     if of.kind == "video":
         return VideoSource, {"path": path, "fps": of.fps, "loop": of.loop}
     if of.kind == "session":

@@ -47,6 +47,16 @@ def _log(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
         yield ("log.metrics",), f"log.metrics {files['metrics']}: node_exporter reads only files that end in .prom."
 
 
+_V4L2 = ("v4l2",)
+_OF_KINDS = (
+    ("device", None, _V4L2),
+    ("size", None, ("v4l2", "picamera2")),
+    ("pixel_format", "auto", _V4L2),
+    ("range", "auto", _V4L2),
+    ("camera", 0, ("picamera2",)),
+)
+
+
 def _source(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     source = settings.source
     if source.kind in ("folder", "video", "session") and source.path is None:
@@ -54,16 +64,17 @@ def _source(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
             ("source.kind", "source.path"),
             f"source.kind {source.kind} needs source.path: give the {source.kind} to read.",
         )
-    if source.kind in ("phantom", "v4l2") and source.path is not None:
+    if source.kind in ("phantom", "v4l2", "picamera2") and source.path is not None:
         yield (
             ("source.path", "source.kind"),
             f"source.path {source.path} goes with source.kind folder, video or session; the {source.kind} takes none.",
         )
-    if source.kind == "v4l2" and source.fps == 0:
-        yield ("source.fps", "source.kind"), "source.fps 0 fps is for files; a v4l2 device has a pace of its own."
-    for name, default in (("device", None), ("size", None), ("pixel_format", "auto"), ("range", "auto")):
-        if source.kind != "v4l2" and getattr(source, name) != default:
+    if source.kind in ("v4l2", "picamera2") and source.fps == 0:
+        sentence = f"source.fps 0 fps is for files; a {source.kind} device has a pace of its own."
+        yield ("source.fps", "source.kind"), sentence
+    for name, default, kinds in _OF_KINDS:
+        if source.kind not in kinds and getattr(source, name) != default:
             yield (
                 (f"source.{name}", "source.kind"),
-                f"source.{name} goes with source.kind v4l2; with {source.kind}, leave it out.",
+                f"source.{name} goes with source.kind {' or '.join(kinds)}; with {source.kind}, leave it out.",
             )

@@ -56,8 +56,8 @@ class SourceSettings:
     kind: str = key(
         "phantom",
         "word",
-        "phantom is a self-test that shows nobody; v4l2 is a camera or an HDMI grabber.",
-        choices=("phantom", "folder", "video", "session", "v4l2"),
+        "phantom is a self-test that shows nobody; v4l2 is an HDMI grabber; picamera2 the Pi's camera.",
+        choices=("phantom", "folder", "video", "session", "v4l2", "picamera2"),
     )
     path: Path | None = key(
         None, "path", "The folder of pictures, the video file or the recorded session.", unset="none"
@@ -76,8 +76,9 @@ class SourceSettings:
         None, "path", "v4l2: the device, such as '/dev/video0'; `auto`: the first that captures.", unset="auto"
     )
     size: tuple[int, int] | None = key(
-        None, "frame size", "v4l2: of the frames asked for; `auto`: what the device gives.", unset="auto"
+        None, "frame size", "v4l2, picamera2: of the frames asked for; `auto`: what suits.", unset="auto"
     )
+    camera: int = key(0, "count", "picamera2: the camera's number.", low=0, high=9)
     pixel_format: str = key(
         "auto",
         "word",
@@ -153,7 +154,7 @@ class RegionSettings:
     mode: str = key(
         "usual",
         "word",
-        "whole: the frame as it comes. auto: found, or set by hand. fixed: as below. usual: auto for v4l2, else whole.",
+        "whole: the frame as it comes. auto: found, or set by hand. fixed: as below. usual: auto for v4l2, picamera2.",
         choices=("usual", "whole", "auto", "fixed"),
     )
     fixed: str | None = key(None, "region", "The rectangle, and the size of the frames it holds for.", unset="none")
@@ -161,7 +162,7 @@ class RegionSettings:
 
     def looked_for(self, source: SourceSettings) -> bool:
         """Whether the frames of the source are whole screens."""
-        return self.mode in ("auto", "fixed") or (self.mode == "usual" and source.kind == "v4l2")
+        return self.mode in ("auto", "fixed") or (self.mode == "usual" and source.kind in ("v4l2", "picamera2"))
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,12 @@ import json
 import os
 import stat
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 from device.capture.folder import list_pictures
+from device.capture.picamera import INSTALL
+from device.capture.session import read_times
 from device.config.settings import SourceSettings
 from device.doctor import Finding
 from device.doctor.child import Answer, ask
@@ -34,6 +37,11 @@ def source(settings: SourceSettings, root: Path = Path("/"), look: Look = look) 
         return [Finding("source", "note", "the phantom, a self-test that shows nobody, is the source.", do)]
     if settings.kind == "v4l2":
         return _video(settings.device, root, look)
+    if settings.kind == "picamera2":
+        if find_spec("picamera2") is None:
+            return [Finding("source", "problem", "the package picamera2 cannot be imported here.", INSTALL)]
+        do = "See that rpicam-hello --list-cameras names the camera."
+        return [Finding("source", "unknown", f"picamera2 is there; camera {settings.camera} was not tried.", do)]
     if settings.path is None:
         return [Finding("source", "problem", f"source.kind {settings.kind} has no source.path.", "Give the path.")]
     if settings.kind == "folder":
@@ -42,6 +50,12 @@ def source(settings: SourceSettings, root: Path = Path("/"), look: Look = look) 
         except UserError as error:
             return [Finding("source", "problem", str(error), "Correct source.path, or mount what it is on.")]
         return [Finding("source", "ok", f"{settings.path}: {count} pictures.")]
+    if settings.kind == "session":
+        try:
+            count = len(read_times(settings.path))
+        except UserError as error:
+            return [Finding("source", "problem", str(error), "Correct source.path, or mount what it is on.")]
+        return [Finding("source", "ok", f"{settings.path}: a session of {count} frames.")]
     if not settings.path.is_file() or not os.access(settings.path, os.R_OK):
         do = "Correct source.path or the file's permissions, or mount what it is on."
         return [Finding("source", "problem", f"{settings.path}: no video file that can be read.", do)]

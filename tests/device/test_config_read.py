@@ -113,7 +113,7 @@ def test_an_empty_file_and_a_missing_one_are_the_defaults(tmp_path: Path, monkey
         ('[model]\nbundle = "~/b"', "line 2: model.bundle is '~/b', which begins with ~"),
         (
             '[source]\nkind = "v4l"',
-            "line 2: source.kind is 'v4l', which is not 'phantom', 'folder', 'video', 'session' or 'v4l2' (did",
+            "line 2: source.kind is 'v4l', which is not 'phantom', 'folder', 'video', 'session', 'v4l2' or 'pica",
         ),
         ("[source]\nkind = 1", "line 2: source.kind is 1, which is not 'phantom'"),
         ('[source]\nsize = "1280*720"', "line 2: source.size is '1280*720', which is not WIDTHxHEIGHT"),

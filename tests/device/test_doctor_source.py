@@ -199,3 +199,15 @@ def test_what_a_usb_grabber_says(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_questions_are_asked_in_a_process_of_their_own() -> None:
     assert json.loads(source.look(Path("/dev/null")).out) == {"error": "ENOTTY"}
     assert json.loads(source.look(Path("/dev/absent")).out) == {"error": "ENOENT"}
+
+
+def test_a_session_and_the_pis_own_camera(tmp_path: Path) -> None:
+    (tmp_path / "session.csv").write_text("captured_s,file\n1.0,000000.png\n1.1,000001.png\n")
+    (found,) = source.source(SourceSettings(kind="session", path=tmp_path))
+    assert (found.state, found.says) == ("ok", f"{tmp_path}: a session of 2 frames.")
+    (tmp_path / "session.csv").write_text("captured_s,file\n")
+    (found,) = source.source(SourceSettings(kind="session", path=tmp_path))
+    assert (found.state, "holds no frame" in found.says) == ("problem", True)
+    (found,) = source.source(SourceSettings(kind="picamera2"))
+    assert found.state == "problem", "the package is not on this machine"
+    assert "apt install python3-picamera2" in found.do
