@@ -12,7 +12,12 @@ DARK_LEVEL = 60  # grey level; in BUSI's darkest picture one place in a hundred 
 COLOUR_DIFFERENCE = 48  # between the largest and the least channel of a place that counts as coloured
 COLOUR_SHARE = 0.03  # of such places; BUSI's coloured marks take 0.008 at most
 
-OK, BLANK, DARK, COLOURED, UNFAMILIAR = "ok", "blank", "too dark", "in colour", "unfamiliar"
+BLURRED_EDGES = (
+    0.14  # mean size of the Laplacian by the standard deviation of luma; BUSI's least sharp picture has 0.15
+)
+
+OK, BLANK, DARK, COLOURED = "ok", "blank", "too dark", "in colour"
+BLURRED, UNFAMILIAR = "blurred", "unfamiliar"
 _STEP = 4  # every fourth row and column say enough about colour
 
 
@@ -37,6 +42,12 @@ def coloured_places(pixels: np.ndarray) -> np.ndarray:
     return spread > COLOUR_DIFFERENCE
 
 
+def edges(luma: np.ndarray) -> float:
+    """How sharp (H, W) uint8 luma is: the mean size of its Laplacian (4 neighbours) by its standard deviation, which
+    gain and contrast do not change. Larger pictures have less: it is of the model's input."""
+    return float(np.abs(cv2.Laplacian(luma, cv2.CV_16S, ksize=1)).mean() / max(float(luma.std()), 1e-9))
+
+
 def assess(
     luma: np.ndarray, pixels: np.ndarray, known: Familiar | None, coloured: float | np.ndarray | None = None
 ) -> Quality:
@@ -44,8 +55,9 @@ def assess(
 
     blank: one grey or colour all over, as grabbers paint on loss. too dark. in colour: Doppler, a photograph, a menu.
     unfamiliar: unlike the training pictures; another kind of picture, or an ultrasound picture that is not cropped to
-    its region. luma: (H, W) uint8, the model's input. pixels: the frame it was made of, (H, W) or (H, W, 3) uint8.
-    known: of the bundle; None leaves the last one out. coloured: of the frame (device.capture.Frame), where known.
+    its region. blurred: by motion. luma: (H, W) uint8, the model's input. pixels: the frame it was made of, (H, W) or
+    (H, W, 3) uint8.
+    known: of the bundle; None leaves the last two out. coloured: of the frame (device.capture.Frame), where known.
     """
     if luma.std() < BLANK_SPREAD:
         return Quality(BLANK)
@@ -58,4 +70,6 @@ def assess(
     if known is None:
         return Quality(OK)
     unusual = score(luma, known)
-    return Quality(OK if unusual <= known.limit else UNFAMILIAR, unusual)
+    if unusual > known.limit:
+        return Quality(UNFAMILIAR, unusual)
+    return Quality(OK if edges(luma) >= BLURRED_EDGES else BLURRED, unusual)

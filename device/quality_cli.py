@@ -11,7 +11,7 @@ from device import RESEARCH_NOTICE, trust
 from device.capture.folder import list_pictures
 from device.errors import UserError
 from device.preprocess import prepare, read_picture
-from device.quality import BLANK, COLOURED, DARK, OK, UNFAMILIAR, assess
+from device.quality import BLANK, BLURRED, COLOURED, DARK, OK, UNFAMILIAR, assess
 from device.shipped import default_bundle
 
 
@@ -47,7 +47,10 @@ def main(args: argparse.Namespace) -> int:
     total = sum(counts.values())
     if not total:
         raise UserError(f"{args.folder}: none of its {broken} pictures decodes; give another folder.")
-    print(", ".join(f"{state} {counts[state]}" for state in (OK, BLANK, DARK, COLOURED, UNFAMILIAR)) + f" of {total}.")
+    print(
+        ", ".join(f"{state} {counts[state]}" for state in (OK, BLANK, DARK, COLOURED, BLURRED, UNFAMILIAR))
+        + f" of {total}."
+    )
     if known is None:
         print(f"{bundle.meta.name} does not know its training pictures: none can be unfamiliar.")
     elif scores:

@@ -20,7 +20,7 @@ from device.judge import Judge
 from device.main import main
 from device.over_time import OverTime
 from device.preprocess import Preprocess, prepare, read_picture
-from device.quality import BLANK, COLOURED, DARK, OK, UNFAMILIAR, assess
+from device.quality import BLANK, BLURRED, COLOURED, DARK, OK, UNFAMILIAR, assess
 from device.runtime import open_bundle
 from device.shipped import default_bundle
 
@@ -104,6 +104,26 @@ def test_real_pictures_pass(known: Familiar, real: list[np.ndarray]) -> None:
 )
 def test_what_is_no_ultrasound_picture_is_refused(known: Familiar, pictures: list[np.ndarray]) -> None:
     assert set(states(pictures, known)) <= {UNFAMILIAR, BLANK}
+
+
+def moved(picture: np.ndarray, rows: int) -> np.ndarray:
+    """As it looks when it moves up by so many rows while it is taken."""
+    return cv2.filter2D(picture, -1, np.full((rows, 1), 1 / rows))
+
+
+def test_a_picture_that_motion_has_blurred_is_refused(known: Familiar, real: list[np.ndarray]) -> None:
+    assert BLURRED not in states(real, known)
+    fast = states([moved(picture, 25) for picture in real], known)
+    assert set(fast) <= {BLURRED, UNFAMILIAR}
+    assert states([moved(picture, 15) for picture in real], known).count(BLURRED) >= 30
+
+
+@given(gain=st.floats(0.3, 0.95), rows=st.integers(1, 30))
+@settings(max_examples=20, deadline=None)
+def test_gain_makes_nothing_blurred(real: list[np.ndarray], gain: float, rows: int) -> None:
+    luma = prepare(moved(real[0], rows), INPUT)
+    dimmed = np.rint(luma * gain).astype(np.uint8)
+    assert quality.edges(dimmed) == pytest.approx(quality.edges(luma), abs=0.03)
 
 
 def test_a_machine_s_whole_screen_is_refused_until_it_is_cropped(known: Familiar, real: list[np.ndarray]) -> None:
@@ -231,7 +251,7 @@ def test_a_folder_is_told_state_by_state(tmp_path: Path, real: list[np.ndarray],
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith("Research use only")
     assert said[1].startswith("2.png: unfamiliar (")
-    assert said[2:4] == ["3.png: blank", "ok 2, blank 1, too dark 0, in colour 0, unfamiliar 1 of 4."]
+    assert said[2:4] == ["3.png: blank", "ok 2, blank 1, too dark 0, in colour 0, blurred 0, unfamiliar 1 of 4."]
     assert "limit" in said[4]
     assert said[5] == "1 do not decode and were left out."
 
