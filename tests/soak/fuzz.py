@@ -271,10 +271,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--frames", type=int, default=100_000)
     parser.add_argument("--others", type=int, default=10_000)
+    parser.add_argument("--only", nargs="+", choices=list(TARGETS), help="these kinds alone")
     parser.add_argument("--out", type=Path, metavar="FILE.json")
     args = parser.parse_args()
     report = {}
-    for name in TARGETS:
+    for name in args.only or TARGETS:
         report[name] = fuzz(name, args.frames if name in ("frames", "jpegs", "buffers") else args.others)
         print(name, report[name], flush=True)
     if args.out:
