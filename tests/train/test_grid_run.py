@@ -18,7 +18,7 @@ from train.fit import predict
 from train.runs import hardware, load_run, versions
 from train.soft.cache import SCHEMA_VERSION, CacheMeta, looks_of, write_cache
 from train.studies.grid import pool
-from train.studies.grid.run import alone, train
+from train.studies.grid.run import _sweep, alone, train
 from train.studies.grid.study import read_study
 
 pytestmark = pytest.mark.slow
@@ -229,3 +229,23 @@ def test_a_fault_of_our_own_is_no_failed_training(tmp_path: Path) -> None:
 
     with pytest.raises(ZeroDivisionError):
         train(["x"], lambda tasks: pool.here(tasks, broken), tmp_path, False, print)
+
+
+def test_an_interrupted_sweep_leaves_nothing_that_counts_as_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "runs" / "plain" / "0-0-abc"
+    for name in ("0-0-abc", "0-0-older", "0-1-other"):
+        (folder.parent / name).mkdir(parents=True)
+        (folder.parent / name / "meta.json").write_text("{}")
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            _sweep(folder)
+    assert sorted(path.name for path in folder.parent.iterdir() if path.name[0] != ".") == ["0-1-other"]
+    _sweep(folder)
+    assert [path.name for path in folder.parent.iterdir()] == ["0-1-other"]

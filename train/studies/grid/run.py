@@ -163,6 +163,9 @@ def _sweep(folder: Path) -> None:
     """Remove the run folders of a job, those of earlier study files too, and the folders above once they are empty."""
     job = "-".join(folder.name.split("-")[:2])
     for one in folder.parent.glob(f"{job}-*"):
+        # Out of the way first: what an interruption leaves of it must not be taken for a run of this job.
+        os.replace(one, one.with_name(f".gone-{one.name}"))
+    for one in folder.parent.glob(f".gone-{job}-*"):
         shutil.rmtree(one, ignore_errors=True)
     for above in (folder.parent, folder.parent.parent):
         if above.is_dir() and not any(above.iterdir()):
