@@ -162,11 +162,13 @@ def train(tasks: Sequence[Task], pool: Pool, out: Path, keep_runs: bool, said: C
 def _sweep(folder: Path) -> None:
     """Remove the run folders of a job, those of earlier study files too, and the folders above once they are empty."""
     job = "-".join(folder.name.split("-")[:2])
+    for left in folder.parent.glob(f".gone-{job}-*"):  # by an interruption
+        shutil.rmtree(left, ignore_errors=True)
     for one in folder.parent.glob(f"{job}-*"):
         # Out of the way first: what an interruption leaves of it must not be taken for a run of this job.
-        os.replace(one, one.with_name(f".gone-{one.name}"))
-    for one in folder.parent.glob(f".gone-{job}-*"):
-        shutil.rmtree(one, ignore_errors=True)
+        gone = one.with_name(f".gone-{one.name}")
+        os.replace(one, gone)
+        shutil.rmtree(gone, ignore_errors=True)
     for above in (folder.parent, folder.parent.parent):
         if above.is_dir() and not any(above.iterdir()):
             above.rmdir()
