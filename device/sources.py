@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--path", type=Path, metavar="P", help="the folder of pictures, the video file or the recorded session")
     add(
         "--device",
+        type=Path,
         metavar="NODE",
         help="v4l2: the device, such as /dev/video0 (default: auto, the first that captures)",
     )
@@ -44,10 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def make(of: SourceSettings, region: RegionSettings) -> Source:
     """The source that the settings name, in a process of its own and not opened yet; where its frames are a machine's
     whole screen, cut to their region there. Raises UserError for what the source itself refuses."""
-    if not region.looked_for(of):
-        kind, arguments = _kind(of, LEAST)
+    whole_screen = region.looked_for(of)
+    kind, arguments = _kind(of, screen.LEAST if whole_screen else LEAST)
+    if not whole_screen:
         return ProcessSource(kind, **arguments)
-    kind, arguments = _kind(of, screen.LEAST)
     spec = {"source": f"{kind.__module__}:{kind.__qualname__}", "arguments": arguments}
     return ProcessSource(screen.Screen, source=spec, fixed=region.fixed, regions=region.regions)
 
