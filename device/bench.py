@@ -36,18 +36,16 @@ import os
 import subprocess
 import sys
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 if not __package__:  # run as a script: Python would search device/, where our `files` could hide another's
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import cv2
 import numpy as np
 
-from device import RESEARCH_NOTICE, __version__, bench_pipeline, bench_pipeline_report, files
-from device.bench_report import combine, describe_machine, failed, table
+from device import bench_pipeline, bench_pipeline_report, files
+from device.bench_report import combine, failed, head, table
 from device.bench_stream import FORMATS
 from device.bundle import META_FILE
 from device.capture.folder import list_pictures
@@ -57,7 +55,6 @@ from device.preprocess import read_picture
 from device.shipped import default_bundle
 from device.telemetry import SINCE_BOOT, Telemetry
 
-SCHEMA_VERSION = 1
 MAX_FRAMES = 8  # they lie in the measured process's memory
 PHANTOM_SIZE = (480, 640)  # height, width: what a cheap grabber gives
 MEASURING_TIMEOUT_S = 120.0  # for all but the steady state: starting Python on a Pi Zero takes ten seconds
@@ -137,24 +134,11 @@ def _measure(
                 answer = run_row({**row, "frames": shelf, **steady})
                 errors[at] = answer.get("error")
                 rounds[at].append(answer)
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "notice": RESEARCH_NOTICE,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": describe_machine(),
-        "software": {"busi-kd": __version__, "numpy": np.__version__, "opencv": cv2.__version__},
-        "settings": {
-            "threads": list(args.threads),
-            **steady,
-            "rounds": args.rounds,
-            "inputs": inputs,
-        },
-        "warnings": warnings,
-        "rows": [
-            {**row, "error": error, **(failed() if error is not None else combine(answers))}
-            for row, error, answers in zip(rows, errors, rounds)
-        ],
-    }
+    found = [
+        {**row, "error": error, **(failed() if error is not None else combine(answers))}
+        for row, error, answers in zip(rows, errors, rounds)
+    ]
+    return {**head(args, inputs, warnings), "rows": found}
 
 
 def find_bundles(paths: list[Path]) -> list[Path]:

@@ -29,7 +29,6 @@ import os
 import re
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -37,9 +36,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from device import RESEARCH_NOTICE, __version__
 from device.bench_live import live
-from device.bench_report import describe_machine
+from device.bench_report import head
 from device.bench_stages import EVERY, STAGES, Stages, Way
 from device.bench_stream import write_stream
 from device.bundle import Bundle, load_bundle
@@ -50,7 +48,6 @@ from device.region.region import Region
 from device.runtime import Model, open_bundle
 from device.telemetry import Telemetry
 
-SCHEMA_VERSION = 1
 PICTURES = 2
 ROW_FIELDS = ("name", "bundle_id", "variant", "synthetic", "cautions", "interpreter", "frames", "stages", "overhead")
 ROW_FIELDS += ("other_cpu_percent", "live")
@@ -81,27 +78,10 @@ def measure(
             for folder in folders
             for threads in args.threads
         ]
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "kind": "pipeline",
-        "notice": RESEARCH_NOTICE,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": describe_machine(),
-        "software": {"busi-kd": __version__, "numpy": np.__version__, "opencv": cv2.__version__},
-        "settings": {
-            "threads": list(args.threads),
-            "seconds": args.seconds,
-            "runs": args.runs,
-            "warmup": args.warmup,
-            "rounds": args.rounds,
-            "inputs": f"{len(frames)} frames, each another, of {min(len(pictures), PICTURES)} out of {inputs}",
-            "size": list(args.size),
-            "format": args.format,
-            "frame_kb": median(len(data) for data, _ in frames) / 1e3,
-        },
-        "warnings": warnings,
-        "rows": rows,
-    }
+    shown = f"{len(frames)} frames, each another, of {min(len(pictures), PICTURES)} out of {inputs}"
+    frame_kb = median(len(data) for data, _ in frames) / 1e3
+    more = {"size": list(args.size), "format": args.format, "frame_kb": frame_kb}
+    return {**head(args, shown, warnings, **more), "kind": "pipeline", "rows": rows}
 
 
 def _row(

@@ -1,14 +1,20 @@
 """What the benchmark says: the machine it ran on, the rounds of a row as one figure, the table for people."""
 
+import argparse
 import os
 import platform
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from device import RESEARCH_NOTICE
+import cv2
+import numpy as np
 
+from device import RESEARCH_NOTICE, __version__
+
+SCHEMA_VERSION = 1
 BUSY_PERCENT = 25.0  # of one core: more than a quiet system's own services take
 _MEDIANS = ("load_ms", "first_ms", "fps", "process_cpu_percent", "other_cpu_percent")
 _LATENCIES = ("prepare_ms", "interpreter_ms", "path_ms")
@@ -43,6 +49,28 @@ def describe_machine(root: Path = Path("/")) -> dict[str, Any]:
         "kernel": platform.release() or None,
         "os": system[1] if system else None,
         "python": platform.python_version(),
+    }
+
+
+def head(args: argparse.Namespace, inputs: str, warnings: list[str], **more: Any) -> dict[str, Any]:
+    """What a report says before its rows. args: threads, seconds, runs, warmup, rounds, of `busi-kd device bench`.
+    inputs: what was measured with. more: further settings."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "notice": RESEARCH_NOTICE,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": describe_machine(),
+        "software": {"busi-kd": __version__, "numpy": np.__version__, "opencv": cv2.__version__},
+        "settings": {
+            "threads": list(args.threads),
+            "seconds": args.seconds,
+            "runs": args.runs,
+            "warmup": args.warmup,
+            "rounds": args.rounds,
+            "inputs": inputs,
+            **more,
+        },
+        "warnings": warnings,
     }
 
 

@@ -18,7 +18,7 @@ BLURRED_EDGES = (
 
 OK, BLANK, DARK, COLOURED = "ok", "blank", "too dark", "in colour"
 BLURRED, UNFAMILIAR = "blurred", "unfamiliar"
-_STEP = 4  # every fourth row and column say enough about colour
+STEP = 4  # every fourth row and column say enough about colour
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def assess(
     if np.partition(luma, -(luma.size // 100), axis=None)[-(luma.size // 100)] < DARK_LEVEL:
         return Quality(DARK)
     if coloured is None:
-        coloured = coloured_share(pixels[::_STEP, ::_STEP]) if pixels.shape[2:] == (3,) else 0.0
+        coloured = coloured_share(pixels[::STEP, ::STEP]) if pixels.shape[2:] == (3,) else 0.0
     if np.mean(coloured) > COLOUR_SHARE:
         return Quality(COLOURED)
     if known is None:

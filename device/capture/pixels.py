@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from device.capture import Undecodable
-from device.quality import COLOUR_DIFFERENCE, coloured_places
+from device.quality import COLOUR_DIFFERENCE, STEP, coloured_places
 
 RAW = ("GREY", "NV12", "NV21", "YUYV", "UYVY", "RGB3", "BGR3")  # V4L2's four characters
 JPEGS = ("MJPG", "JPEG")
@@ -32,7 +32,6 @@ _BYTES = {"RGB3": 3, "BGR3": 3, "YUYV": 2, "UYVY": 2}  # per pixel; the others h
 _LUMA_AT = {"YUYV": 0, "UYVY": 1}
 # Behind the last line, where many cheap cameras leave something: the picture is whole.
 _HARMLESS = re.compile(r"extraneous bytes before marker 0xd9")
-_STEP = 4  # as in device.quality: every fourth row and column say enough about colour
 
 
 @dataclass(frozen=True)
@@ -122,20 +121,20 @@ def _coloured_chroma(data: bytes, layout: Layout) -> np.ndarray:
     if layout.pixel_format == "GREY" or height < 2 or not pairs:
         return np.zeros((1, 1), bool)
     if layout.pixel_format in _LUMA_AT:
-        words = np.ndarray((height, pairs), "<u4", data, 0, (stride, 4))[::_STEP, :: _STEP // 2]
+        words = np.ndarray((height, pairs), "<u4", data, 0, (stride, 4))[::STEP, :: STEP // 2]
         words = words >> 8 if layout.pixel_format == "YUYV" else words
         chroma = (words & 0xFF) | (words >> 8 & 0xFF00)
     else:
         order = "<u2" if layout.pixel_format == "NV12" else ">u2"
         planes = np.ndarray((height // 2, pairs), order, data, stride * height, (stride, 2))
-        chroma = planes[:: _STEP // 2, :: _STEP // 2]
+        chroma = planes[:: STEP // 2, :: STEP // 2]
     return coloured_chroma(layout.limited)[chroma]
 
 
 def _from_rgb(data: bytes, layout: Layout) -> Picture:
     pixels = np.ndarray((layout.height, layout.width, 3), np.uint8, data, 0, (layout.stride, 3, 1))
     luma = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY if layout.pixel_format == "RGB3" else cv2.COLOR_BGR2GRAY)
-    few = pixels[::_STEP, ::_STEP]
+    few = pixels[::STEP, ::STEP]
     if layout.limited:
         luma, few = cv2.LUT(luma, expansion()), expansion()[few]
     return Picture(luma, coloured_places(few), (layout.height, layout.width))
@@ -227,5 +226,5 @@ def _from_jpeg(data: bytes, layout: Layout, least: tuple[int, int], full: bool) 
     if layout.limited:
         pixels = cv2.LUT(pixels, expansion())
     # Whole rows, as many places as every fourth row and column of the full size has: single pixels take far longer.
-    few = pixels[:: _STEP * _STEP // by]
+    few = pixels[:: STEP * STEP // by]
     return Picture(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), coloured_places(few), size)

@@ -57,7 +57,7 @@ class Finder:
         self.step = max(1, round(frame_width / WORK_WIDTH))
         self._size = max(1, frame_width // self.step), max(1, frame_height // self.step)
         self._last: np.ndarray | None = None
-        self._due = 0.0
+        self._looked = 0.0
         self._forget()
 
     def _forget(self) -> None:
@@ -67,12 +67,16 @@ class Finder:
         self._counts = [0, 0]
         self._turn = 0
 
+    def due(self, captured: float) -> bool:
+        """Whether a frame of `captured` (time.monotonic()) is to be looked at: EVERY_S seconds behind the last one."""
+        return self._last is None or not 0 <= captured - self._looked < EVERY_S
+
     def feed(self, luma: np.ndarray, captured: float) -> bool:
-        """Look at a frame, (H, W) uint8 luma of the whole screen, unless the last look is less than EVERY_S seconds
-        before `captured` (time.monotonic()); True when it was looked at. The frame may have been decoded smaller."""
-        if self._last is not None and 0 <= captured - self._due < EVERY_S:
+        """Look at a frame, (H, W) uint8 luma of the whole screen, if it is due; True when it was looked at. The frame
+        may have been decoded smaller."""
+        if not self.due(captured):
             return False
-        self._due = captured
+        self._looked = captured
         width, height = self._size
         if luma.shape == (self.frame_height, self.frame_width):
             luma = luma[: height * self.step, : width * self.step]  # whole steps: averaging is fast then

@@ -114,7 +114,8 @@ class Screen:
         if held.damaged is not None:
             raise NoRegion(held.damaged)
         if held.entry is None or held.why is not None:
-            held.finder.feed(to_luma(frame.pixels), frame.captured)
+            if held.finder.due(frame.captured):  # making luma of a frame in colour costs more than asking
+                held.finder.feed(to_luma(frame.pixels), frame.captured)
             raise NoRegion(self._say_why(held, width, height))
         return held.entry.region, held.entry.by_hand
 

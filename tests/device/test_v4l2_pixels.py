@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+from grabber import without_tables
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -184,16 +185,6 @@ def test_colour_in_mjpeg_is_seen_at_every_scale_and_grey_is_grey() -> None:
     assert share > COLOUR_SHARE
     limited = picture(jpeg(np.full((64, 64), 126, np.uint8)), Layout("MJPG", 64, 64, limited=True), LEAST)
     assert limited.luma[5, 5] == 128
-
-
-def without_tables(data: bytes) -> bytes:
-    """Cheap grabbers leave the Huffman tables out: those of T.81, annex K.3 are meant."""
-    out, at = bytearray(data[:2]), 2
-    while data[at + 1] != 0xDA:
-        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-        out += b"" if data[at + 1] == 0xC4 else data[at:end]
-        at = end
-    return bytes(out + data[at:])
 
 
 def test_mjpeg_without_huffman_tables_decodes_to_the_same_picture() -> None:

@@ -171,3 +171,13 @@ def node() -> str | None:
         if "USB Video" in (path / "name").read_text() and (path / "index").read_text().strip() == "0":
             return os.path.join("/dev", path.name)
     return None
+
+
+def without_tables(data: bytes) -> bytes:
+    """A JPEG picture without its Huffman tables, as cheap grabbers send it: those of T.81, annex K.3 are meant."""
+    out, at = bytearray(data[:2]), 2
+    while data[at + 1] != 0xDA:
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        out += b"" if data[at + 1] == 0xC4 else data[at:end]
+        at = end
+    return bytes(out + data[at:])

@@ -26,16 +26,6 @@ def picture(width: int = 1280, height: int = 720, colour: tuple[int, int, int] =
     return cv2.imencode(".jpg", pixels)[1].tobytes()
 
 
-def without_tables(data: bytes) -> bytes:
-    """Without its Huffman tables, as cheap grabbers send it."""
-    out, at = bytearray(data[:2]), 2
-    while data[at + 1] != 0xDA:
-        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-        out += b"" if data[at + 1] == 0xC4 else data[at:end]
-        at = end
-    return bytes(out + data[at:])
-
-
 def plugged(frames: list[bytes]) -> grabber.Grabber:
     """A grabber, once it has a node."""
     found, until = grabber.Grabber(frames), time.monotonic() + PATIENCE_S
@@ -80,7 +70,7 @@ def scenes() -> dict:
     whole = picture()
     device.frames = [whole[: len(whole) // 2]]
     told["cut off"] = grab_until(source, "undecodable")
-    device.frames = [without_tables(whole)]
+    device.frames = [grabber.without_tables(whole)]
     told["without tables"] = grab_until(source, "frame")
     device.frames = [picture(640, 480)]
     told["another size"] = grab_until(source, "changed")
