@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterator
 
+from device.config.fleet import FleetSettings
 from device.config.settings import Settings
 
 
@@ -35,6 +36,7 @@ def contradictions(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
             f"governor.battery_low ({governor.battery_low_percent:g} %).",
         )
     yield from _log(settings)
+    yield from _fleet(settings.fleet)
 
 
 def _log(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -45,6 +47,28 @@ def _log(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
             yield keys, f"{keys[0]} and {keys[1]} name the same file; give two."
     if files["metrics"] is not None and files["metrics"].suffix != ".prom":
         yield ("log.metrics",), f"log.metrics {files['metrics']}: node_exporter reads only files that end in .prom."
+
+
+def _fleet(fleet: FleetSettings) -> Iterator[tuple[tuple[str, ...], str]]:
+    if fleet.enabled and fleet.broker is None and fleet.metrics_listen is None:
+        yield (
+            ("fleet.enabled", "fleet.broker", "fleet.metrics_listen"),
+            "fleet.enabled needs somebody to tell: give fleet.broker or fleet.metrics_listen.",
+        )
+    for first, second in (("certificate", "certificate_key"), ("user", "password_file")):
+        for name, other in ((first, second), (second, first)):
+            if getattr(fleet, name) is not None and getattr(fleet, other) is None:
+                yield (
+                    (f"fleet.{name}", f"fleet.{other}"),
+                    f"fleet.{name} goes with fleet.{other}; give both or neither.",
+                )
+    if not fleet.tls:
+        for name in ("ca", "certificate"):
+            if getattr(fleet, name) is not None:
+                yield (f"fleet.{name}", "fleet.tls"), f"fleet.{name} goes with fleet.tls true; leave it out."
+        if fleet.password_file is not None and not fleet.at_home():
+            sentence = "fleet.password_file needs fleet.tls true: else everybody on the way reads the password."
+            yield ("fleet.tls", "fleet.password_file"), sentence
 
 
 _V4L2 = ("v4l2",)

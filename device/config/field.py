@@ -32,19 +32,22 @@ class Spec:
     """The rule of one key.
 
     kind: of quantity, or one of the plain ones; a `word` is one of `choices`, a `frame size` a pair of pixels, and a
-    `region` the text of a rectangle that lies within its frame.
+    `region` the text of a rectangle that lies within its frame. A `text` matches `pattern` as a whole; `shape`
+    says in words what that is.
     about: for the example file. low, high: the range, both ends included, in the held unit. zero: what 0 means, where
     it is allowed although it lies outside the range. unset: the word that stands for None. Without `unset` there is
     always a value.
     """
 
-    kind: Kind | Literal["count", "number", "flag", "word", "path", "frame size", "region"]
+    kind: Kind | Literal["count", "number", "flag", "word", "path", "text", "frame size", "region"]
     about: str
     low: float | None = None
     high: float | None = None
     zero: str | None = None
     unset: str | None = None
     choices: tuple[str, ...] = ()
+    pattern: str = ""
+    shape: str = ""
 
     def read(self, raw: Any) -> Any:
         """A value of TOML -> the one that the settings hold. Raises WrongValue."""
@@ -83,6 +86,8 @@ class Spec:
             said = f"{self.kind.name} in {', '.join(self.kind.units)}"
         elif self.kind == "word":
             said = " | ".join(map(quoted, self.choices))
+        elif self.kind == "text":
+            said = self.shape
         else:
             said = _PLAIN[self.kind]
         if self.low is not None:
@@ -109,6 +114,10 @@ class Spec:
             if raw not in self.choices:
                 hint = nearest(raw, list(self.choices)) if isinstance(raw, str) else ""
                 raise WrongValue(f"is not {_either(self.choices)}{hint}")
+            return raw
+        if self.kind == "text":
+            if not isinstance(raw, str) or re.fullmatch(self.pattern, raw) is None:
+                raise WrongValue(f"is not {self.shape}{self._or_unset()}")
             return raw
         if self.kind == "frame size":
             match = _FRAME_SIZE.fullmatch(raw) if isinstance(raw, str) else None

@@ -14,6 +14,7 @@ from typing import Any
 from device import governor, installed, trust
 from device.capture.pace import MAX_FPS, MIN_FPS
 from device.config.field import Spec, key
+from device.config.fleet import FleetSettings
 from device.config.quantity import DURATION, RATE, SHARE, SIZE, TEMPERATURE, Kind
 from device.judge import MAX_UNCHANGED_S, UNCHANGED_S
 from device.over_time import OverTime
@@ -243,6 +244,7 @@ class Settings:
     recorder: RecorderSettings = field(default_factory=RecorderSettings)
     governor: GovernorSettings = field(default_factory=GovernorSettings)
     log: LogSettings = field(default_factory=LogSettings)
+    fleet: FleetSettings = field(default_factory=FleetSettings)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import math
+import re
 import subprocess
 import sys
 import tomllib
@@ -105,12 +106,28 @@ def test_another_kind_of_source_puts_the_section_of_the_file_aside() -> None:
             "[log]\nmetrics='m.txt'",
             "c.toml, line 2: log.metrics m.txt: node_exporter reads only files",
         ),
+        ("[fleet]\nenabled=true", "c.toml, line 2: fleet.enabled needs somebody to tell: give fleet.broker or"),
+        ("[fleet]\nuser='unit'", "c.toml, line 2: fleet.user goes with fleet.password_file; give both or neither."),
+        (
+            "[fleet]\ncertificate_key='k'",
+            "c.toml, line 2: fleet.certificate_key goes with fleet.certificate; give both",
+        ),
+        ("[fleet]\ntls=false\nca='c.pem'", "c.toml, line 3: fleet.ca goes with fleet.tls true; leave it out."),
+        (
+            "[fleet]\ntls=false\nbroker='b.example'\nuser='u'\npassword_file='p'",
+            "c.toml, line 2: fleet.password_file needs fleet.tls true: else everybody",
+        ),
     ],
 )
 def test_keys_that_contradict_each_other_are_told_with_the_line_that_did_it(text: str, told: str) -> None:
     with pytest.raises(UserError) as error:
         merged(parse(text, FILE))
     assert str(error.value).startswith(told)
+
+
+def test_a_password_may_go_in_the_clear_within_the_machine() -> None:
+    text = "[fleet]\ntls=false\nbroker='127.0.0.1'\nuser='u'\npassword_file='p'"
+    assert merged(parse(text, FILE)).settings.fleet.password_file == Path("p")
 
 
 def test_an_option_heals_and_makes_contradictions() -> None:
@@ -190,6 +207,9 @@ def values_of(one: Key) -> st.SearchStrategy:
     if spec.kind == "path":
         text = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12)
         found = text.filter(lambda t: t.strip() and not t.startswith("~")).map(Path).filter(lambda p: str(p).strip())
+    elif spec.kind == "text":
+        # A text that is the word for nothing is read as nothing.
+        found = st.from_regex(re.compile(spec.pattern, re.ASCII), fullmatch=True).filter(lambda t: t != spec.unset)
     elif spec.kind == "frame size":
         found = st.tuples(st.integers(1, 99999), st.integers(1, 99999))
     elif spec.kind == "region":
