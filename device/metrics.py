@@ -88,7 +88,7 @@ def of_frames(frames: dict[str, int], unchanged: int, total: Tally, second: Tall
     text = f"Judged frames by their own verdict. {RESEARCH_NOTICE}"
     counted.append(Family("busi_kd_verdicts_total", "counter", text, verdicts))
     late = tuple(
-        ({"stage": stage, "quantile": f"{percent / 100:g}"}, _seconds(second.stages[stage].percentile(percent)))
+        ({"stage": stage, "percentile": str(percent)}, _seconds(second.stages[stage].percentile(percent)))
         for stage in STAGES
         for percent in (50, 95)
     )
