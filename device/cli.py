@@ -19,6 +19,7 @@ COMMANDS = {
     "config": ("device.config.cli", "check the configuration file, show what would run, print an example"),
     "doctor": ("device.doctor.cli", "check this machine, and say what to do"),
     "studies": ("device.studies_cli", "list, show, export, verify and delete what the recorder has saved"),
+    "fleet": ("device.fleet.cli", "tell a broker and Prometheus of health and counts, never of pictures"),
     "models": ("device.models_cli", "check and list the models of this machine, install one, roll back"),
 }
 
