@@ -1,4 +1,4 @@
-"""`busi-kd convert STUDENT --data DATA --out FOLDER`, `busi-kd convert keygen`, `busi-kd convert sign`."""
+"""`busi-kd convert STUDENT --data DATA --out FOLDER`, `busi-kd convert keygen`, `sign`, `publish`."""
 
 import os
 
@@ -12,11 +12,15 @@ from device.bundle import VARIANTS
 
 
 def main(arguments: list[str]) -> int:
-    """Run the conversion, or make a key, or sign; returns the exit status (3 when a gate refused)."""
+    """Run the conversion, or make a key, sign or publish; returns the exit status (3 when a gate refused)."""
     if arguments[:1] == ["keygen"]:
         return _keygen(arguments[1:])
     if arguments[:1] == ["sign"]:
         return _sign(arguments[1:])
+    if arguments[:1] == ["publish"]:
+        from convert import publish
+
+        return publish.main(arguments[1:])
     return _convert(arguments)
 
 
@@ -49,7 +53,8 @@ def _convert(arguments: list[str]) -> int:
         prog="busi-kd convert",
         description=f"Student -> ONNX -> TFLite variants -> verified bundles. {RESEARCH_NOTICE}",
         epilog="A failed gate writes no bundle, exits 3 and leaves its report in FOLDER.refused. "
-        "`busi-kd convert keygen KEY` makes a key pair, `busi-kd convert sign BUNDLE --key KEY` signs.",
+        "`busi-kd convert keygen KEY` makes a key pair, `busi-kd convert sign BUNDLE --key KEY` signs, "
+        "`busi-kd convert publish BUNDLE --site DIR --key KEY` puts it on an update server.",
     )
     parser.add_argument("student", type=Path, help="run folder of a trained student")
     parser.add_argument("--data", type=Path, required=True, help="data folder of the training")

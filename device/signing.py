@@ -45,8 +45,13 @@ def new_key(path: Path) -> Path:
 def sign(signed: bytes, folder: Path, private_key: Path) -> None:
     """Write the signature of `signed`, the bytes of bundle.json, into the bundle's folder.
 
-    Raises UserError when the key is missing or no Ed25519 private key.
+    Raises UserError as `signature_of` does.
     """
+    files.write_bytes(folder / SIGNATURE_FILE, signature_of(signed, private_key))
+
+
+def signature_of(signed: bytes, private_key: Path) -> bytes:
+    """The signature of `signed` as a line of base64. Raises UserError for a key that is missing or no Ed25519 one."""
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -59,7 +64,7 @@ def sign(signed: bytes, folder: Path, private_key: Path) -> None:
         ) from error
     if not isinstance(key, Ed25519PrivateKey):
         raise UserError(f"{private_key}: not an Ed25519 key; make one with convert keygen.")
-    files.write_bytes(folder / SIGNATURE_FILE, base64.b64encode(key.sign(signed)) + b"\n")
+    return base64.b64encode(key.sign(signed)) + b"\n"
 
 
 def check(signed: bytes, folder: Path, trusted: Sequence[Path]) -> str:
@@ -69,14 +74,7 @@ def check(signed: bytes, folder: Path, trusted: Sequence[Path]) -> str:
     Raises NotTrusted: no trusted keys or unreadable ones, no signature, or one by none of them (altered, or another
     maker).
     """
-    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-    from cryptography.hazmat.primitives.serialization import load_pem_public_key
-
-    where = " and ".join(map(str, trusted))
-    keys = [file for place in trusted for file in _keys_in(place)]
-    if not keys:
-        raise NotTrusted(f"{where}: no trusted keys (*.pub) there; copy the model maker's public key into it.")
+    keys = _keys(trusted)
     path = folder / SIGNATURE_FILE
     if not path.is_file():
         raise NotTrusted(
@@ -84,9 +82,35 @@ def check(signed: bytes, folder: Path, trusted: Sequence[Path]) -> str:
             f"copy KEY.pub into {trusted[-1]}, or allow it with --allow-unsigned."
         )
     try:
-        signature = base64.b64decode(path.read_bytes().strip(), validate=True)
+        name = _signer(signed, path.read_bytes(), keys)
     except (OSError, binascii.Error) as error:
         raise NotTrusted(f"{path}: not a readable signature ({error}); copy the bundle again.") from error
+    if name is None:
+        where = " and ".join(map(str, trusted))
+        raise NotTrusted(
+            f"{folder}: signed by none of the keys in {where}, or altered since; get the bundle again, or, when its "
+            f"maker is new here, copy the maker's public key into {trusted[-1]}."
+        )
+    return name
+
+
+def signer(signed: bytes, signature: bytes, trusted: Sequence[Path]) -> str | None:
+    """The name of the trusted key behind `signature` (base64) of `signed`; None: it is none, or by none of them.
+
+    trusted: as for `check`. Raises NotTrusted where there are no trusted keys or unreadable ones.
+    """
+    try:
+        return _signer(signed, signature, _keys(trusted))
+    except binascii.Error:
+        return None
+
+
+def _signer(signed: bytes, signature: bytes, keys: list[Path]) -> str | None:
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    raw = base64.b64decode(signature.strip(), validate=True)
     for file in keys:
         try:
             key = load_pem_public_key(file.read_bytes())
@@ -95,14 +119,19 @@ def check(signed: bytes, folder: Path, trusted: Sequence[Path]) -> str:
         if not isinstance(key, Ed25519PublicKey):
             raise NotTrusted(f"{file}: not an Ed25519 public key; replace or remove it.")
         try:
-            key.verify(signature, signed)
+            key.verify(raw, signed)
         except InvalidSignature:
             continue
         return file.name
-    raise NotTrusted(
-        f"{folder}: signed by none of the keys in {where}, or altered since; get the bundle again, or, when its maker "
-        f"is new here, copy the maker's public key into {trusted[-1]}."
-    )
+    return None
+
+
+def _keys(trusted: Sequence[Path]) -> list[Path]:
+    keys = [file for place in trusted for file in _keys_in(place)]
+    if not keys:
+        where = " and ".join(map(str, trusted))
+        raise NotTrusted(f"{where}: no trusted keys (*.pub) there; copy the model maker's public key into it.")
+    return keys
 
 
 def _keys_in(folder: Path) -> list[Path]:

@@ -23,10 +23,13 @@ class Trust:
     allow_unsigned: bool = False
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options that say whom to trust."""
+def add_arguments(parser: argparse.ArgumentParser, unsigned: bool = True) -> None:
+    """The options that say whom to trust; unsigned: nobody may be among the choices."""
     keys = "trust the keys (*.pub) in this folder instead of busi-kd's own and those in /etc/busi-kd/trusted-keys"
     parser.add_argument("--trusted-keys", type=Path, metavar="DIR", help=keys)
+    if not unsigned:
+        parser.set_defaults(allow_unsigned=False)
+        return
     parser.add_argument("--allow-unsigned", action="store_true", help="take a bundle that no trusted key signed, too")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from device.config.field import key
 from device.config.quantity import DURATION
+from device.fleet import identity
 
 _LISTEN = r"(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|\[[0-9a-fA-F:.]{2,45}\]):[1-9][0-9]{0,4}"
 
@@ -62,7 +63,7 @@ class FleetSettings:
         pattern=_LISTEN,
         shape='ADDRESS:PORT in quotes, such as "127.0.0.1:9469" or "[::]:9469"',
     )
-    state: Path = key(Path("/var/lib/busi-kd-fleet"), "path", "Folder of the random id by which this unit is known.")
+    state: Path = key(identity.FOLDER, "path", "Folder of the random id by which this unit is known.")
 
     def at_home(self) -> bool:
         """Whether the broker is this machine itself, so that nothing crosses a network."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from device import files
 from device.errors import UserError
 
+FOLDER = Path("/var/lib/busi-kd-fleet")
 FILE = "unit"
 _ID = re.compile(r"[0-9a-f]{16}")
 
