@@ -2,6 +2,7 @@
 
 import datetime
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from device import RESEARCH_NOTICE, __version__
@@ -50,8 +51,8 @@ def offline(why: str, since: str) -> dict[str, Any]:
 
 
 def health(samples: tuple[Sample, ...]) -> dict[str, Any]:
-    """The machine and the source, from the samples that may leave."""
-    plain, labelled = _sorted(samples)
+    """The machine and the source, from the samples that may leave; numbers with six digits."""
+    plain, labelled = _sorted((name, labels, float(f"{value:.6g}")) for name, labels, value in samples)
     body: dict[str, Any] = {name: plain[name] for name in GAUGES if name in plain}
     body |= {name: bool(plain[name]) for name in FLAGS if name in plain}
     signal = [labels["state"] for labels, _ in labelled.get("signal", [])]
@@ -92,7 +93,7 @@ def about(samples: tuple[Sample, ...]) -> dict[str, Any]:
     return body
 
 
-def _sorted(samples: tuple[Sample, ...]) -> tuple[dict[str, float], dict[str, list[tuple[dict[str, str], float]]]]:
+def _sorted(samples: Iterable[Sample]) -> tuple[dict[str, float], dict[str, list[tuple[dict[str, str], float]]]]:
     """Numbers without labels by name, and the others; names without busi_kd_."""
     plain: dict[str, float] = {}
     labelled: dict[str, list[tuple[dict[str, str], float]]] = {}

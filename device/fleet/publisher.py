@@ -87,6 +87,8 @@ class Publisher:
                     time.sleep(min(seconds, max(0.0, self._try_at - time.monotonic())))
                     return
                 self._connection = self._connect()
+            if self._connection.connected:
+                self._send()
             self._connection.work(seconds)
             if self._connection.connected:
                 self._greet()
@@ -125,9 +127,11 @@ class Publisher:
         self._greeted, self._came_at = True, time.monotonic()
         self._told = ""
         self._say(f"{self._connection.where}: connected, topics {self._topic('#')}")
-        if self._reading is not None:
+        waiting = {kept.leaf for kept in self._queue}  # of each leaf the last is that of now
+        if self._reading is not None and "status" not in waiting:
             self._keep("status", payload.status(self._reading, self._since, self._dropped))
-            self._keep("about", self._about or {})
+        if self._about is not None and "about" not in waiting:
+            self._keep("about", self._about)
         self._figures_at = -float("inf")
 
     def _send(self) -> None:
@@ -136,8 +140,13 @@ class Publisher:
             first.sent = True
             self._connection.publish(self._topic(first.leaf), payload.encoded(first.body), certainly=True, retain=True)
         now, reading = time.monotonic(), self._reading
-        if reading is None or reading.state != "running" or now - self._figures_at < self._settings.every_s:
-            return
+        if (
+            self._queue
+            or reading is None
+            or reading.state != "running"
+            or now - self._figures_at < self._settings.every_s
+        ):
+            return  # while states wait, too: figures before them would seem to be theirs
         self._figures_at = now
         for leaf, body in (("health", payload.health(reading.samples)), ("counts", payload.counts(reading.samples))):
             self._connection.publish(self._topic(leaf), payload.encoded(body), certainly=False, retain=False)
