@@ -36,6 +36,12 @@ def contradictions(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
             f"governor.battery_low ({governor.battery_low_percent:g} %).",
         )
     yield from _log(settings)
+    metrics = settings.log.metrics
+    if settings.fleet.enabled and metrics is not None and not metrics.is_absolute():
+        sentence = (
+            f"log.metrics {metrics} must be a whole path with fleet.enabled: two services read it from two folders."
+        )
+        yield ("log.metrics", "fleet.enabled"), sentence
     yield from _fleet(settings.fleet)
 
 

@@ -21,7 +21,7 @@ class FleetSettings:
         "text",
         "Host of the MQTT broker; `none`: nothing is sent.",
         unset="none",
-        pattern=r"[A-Za-z0-9][A-Za-z0-9.:-]{0,252}",
+        pattern=r"[A-Za-z0-9:][A-Za-z0-9.:-]{0,252}",
         shape='a host name or an IP address in quotes, such as "broker.clinic.example"',
     )
     port: int = key(8883, "count", "Of the broker.", low=1, high=65535)

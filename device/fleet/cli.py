@@ -71,12 +71,12 @@ def _run(settings: Settings) -> int:
             if reading.state + reading.why != told:
                 told = reading.state + reading.why
                 log.say(f"daemon {reading.state}" + (f": {reading.why}" if reading.why else ""))
+            notifier.ready()  # before a broker is waited for: reading is what must go
             if publisher is None:
                 stop.wait(TURN_S)
             else:
                 publisher.take(reading)
                 publisher.work(TURN_S)
-            notifier.ready()
             notifier.progress()
             notifier.status(_status(reading.state, publisher))
         notifier.stopping()

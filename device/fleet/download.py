@@ -19,6 +19,7 @@ from device.errors import UserError
 
 TIMEOUT_S = 20.0  # without a byte
 WHOLE_S = 3600.0  # for everything: a server must not hold a unit for ever by a byte now and then
+SMALL_S = 60.0  # the same for one of the small files
 FAILURES = 5  # in a row without a single byte more
 PAUSES_S = (1.0, 2.0, 4.0, 8.0)
 _BLOCK = 1 << 16
@@ -82,9 +83,13 @@ class Server:
 
     def small(self, path: str, most: int) -> bytes:
         """A whole file of at most so many bytes. Raises UserError when there is none to be had or it is larger."""
+        data, until = b"", time.monotonic() + SMALL_S
         try:
             with self.open(path) as answer:
-                data = answer.read(most + 1)
+                while len(data) <= most and (more := answer.read1(most + 1 - len(data))):
+                    data += more
+                    if time.monotonic() > until:
+                        raise TimeoutError
         except (OSError, http.client.HTTPException) as error:
             raise UserError(f"{self.address}{path}: {why(error)}; nothing was installed.") from error
         if len(data) > most:
@@ -164,7 +169,8 @@ def _append(answer: http.client.HTTPResponse, part: Path, have: int, size: int, 
         if length != str(size):
             raise UserError(f"{where}: has {length[:20]} bytes where the index says {size}; nothing was installed.")
     with open(part, "ab" if have else "wb") as stream:
-        while have < size and (data := answer.read(min(_BLOCK, size - have))):
+        # read1: as it comes, for read would wait for the whole block, however slowly it comes.
+        while have < size and (data := answer.read1(min(_BLOCK, size - have))):
             stream.write(data)
             have += len(data)
             if time.monotonic() > until:

@@ -107,6 +107,10 @@ def test_another_kind_of_source_puts_the_section_of_the_file_aside() -> None:
             "c.toml, line 2: log.metrics m.txt: node_exporter reads only files",
         ),
         ("[fleet]\nenabled=true", "c.toml, line 2: fleet.enabled needs somebody to tell: give fleet.broker or"),
+        (
+            "[log]\nmetrics='m.prom'\n[fleet]\nenabled=true\nbroker='::1'",
+            "c.toml, line 2: log.metrics m.prom must be a whole path with fleet.enabled",
+        ),
         ("[fleet]\nuser='unit'", "c.toml, line 2: fleet.user goes with fleet.password_file; give both or neither."),
         (
             "[fleet]\ncertificate_key='k'",

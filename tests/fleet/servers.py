@@ -3,6 +3,7 @@
 import re
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,10 +13,11 @@ from pathlib import Path
 
 @dataclass
 class Site:
-    """What the server serves and how. cut: per request of a path, after how many bytes the connection ends, in order.
+    """What the server serves and how.
 
-    redirect: path -> address. ranges: whether it knows them. headers: path -> headers that replace its own. asked:
-    (path, Range) of each request.
+    cut: per request of a path, after how many bytes the connection ends, in order. drip_s: pause behind each byte.
+    redirect: path -> address. ranges: whether it knows them. headers: path -> headers that replace its own.
+    asked: (path, Range) of each request.
     """
 
     folder: Path
@@ -23,6 +25,7 @@ class Site:
     redirect: dict[str, str] = field(default_factory=dict)
     headers: dict[str, dict[str, str]] = field(default_factory=dict)
     status: dict[str, list[int]] = field(default_factory=dict)
+    drip_s: float = 0.0
     ranges: bool = True
     asked: list[tuple[str, str | None]] = field(default_factory=list)
     url: str = ""
@@ -62,7 +65,16 @@ def serving(folder: Path, certificate: tuple[Path, Path] | None = None) -> Itera
                 self.send_header(name, value)
             self.end_headers()
             cuts = site.cut.get(path)
-            self.wfile.write(data[: cuts.pop(0)] if cuts else data)
+            data = data[: cuts.pop(0)] if cuts else data
+            if not site.drip_s:
+                self.wfile.write(data)
+                return
+            for byte in data:
+                try:
+                    self.wfile.write(bytes([byte]))
+                except OSError:  # nobody listens any more
+                    return
+                time.sleep(site.drip_s)
 
         def log_message(self, format: str, *args: object) -> None:
             pass

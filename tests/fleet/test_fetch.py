@@ -346,6 +346,24 @@ def test_a_large_index_is_not_read_to_its_end(site: Site, fetch: Fetch) -> None:
         fetch()
 
 
+def test_a_server_that_gives_a_byte_now_and_then_holds_nobody(
+    bundles: dict[str, Bundle], site: Site, fetch: Fetch, maker_key: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = publish(bundles["new"].folder, site.folder, maker_key).bundle.bytes
+    monkeypatch.setattr(download, "SMALL_S", 0.05)
+    site.drip_s = 0.02
+    with pytest.raises(UserError, match=r"index\.json: no answer; nothing was installed"):
+        fetch()
+    monkeypatch.setattr(download, "SMALL_S", 60.0)
+    monkeypatch.setattr(download, "WHOLE_S", 0.05)
+    site.drip_s = 0.001
+    with pytest.raises(UserError, match=rf"broken off after \d+ of {size} bytes \(more than .* minutes\)"):
+        fetch()
+    site.drip_s = 0.0
+    monkeypatch.setattr(download, "WHOLE_S", 60.0)
+    assert fetch().bundle.id == bundles["new"].id
+
+
 def test_the_command_over_tls(
     bundles: dict[str, Bundle], models: Path, trusted_keys: Path, maker_key: Path, tmp_path: Path, capsys
 ) -> None:
