@@ -87,6 +87,7 @@ def test_no_bytes_stop_it(maker_key: Path, data: bytes) -> None:
         read(data, maker_key)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["https://a/", "https://b/"]), st.integers(1, 6)), max_size=20))
 def test_numbers_of_an_address_never_go_back(tmp_path_factory: pytest.TempPathFactory, asked: list) -> None:
     file, highest = tmp_path_factory.mktemp("seen") / "seen.json", {}
@@ -110,6 +111,7 @@ def test_what_is_kept_of_addresses_is_bounded(tmp_path: Path) -> None:
         Seen(tmp_path / "seen.json").take("https://47/", b"", replace(INDEX, sequence=6))
 
 
+@settings(deadline=None)
 @given(st.text("0123456789abcdef", min_size=16, max_size=16), st.integers(0, 100), st.integers(0, 100))
 def test_who_is_in_stays_in_when_the_roll_out_grows(unit: str, one: int, other: int) -> None:
     low, high = sorted((one, other))
