@@ -54,7 +54,7 @@ def _gauge(help: str, low: float, high: float, **labels: frozenset[str]) -> Allo
 
 SIGNALS = _words(
     *("waiting", "ok", "stalled", "ended", "failed", "no device", "no signal", "no cable", "no sync", "busy"),
-    *("changed", "no data", "no region", "unsupported", "undecodable"),
+    *("changed", "no data", "no region", "unsupported", "undecodable", "hung", "died"),
 )
 _INFO = {
     "version": re.compile(r"[0-9]{1,4}(\.[0-9]{1,4}){1,3}((a|b|rc|\.post|\.dev)[0-9]{1,4})?"),
