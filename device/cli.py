@@ -20,6 +20,7 @@ COMMANDS = {
     "doctor": ("device.doctor.cli", "check this machine, and say what to do"),
     "studies": ("device.studies_cli", "list, show, export, verify and delete what the recorder has saved"),
     "fleet": ("device.fleet.cli", "tell a broker and Prometheus of health and counts, never of pictures"),
+    "page": ("device.page.cli", "serve the technician's page: what is seen now, setup, studies, health"),
     "models": ("device.models_cli", "check and list the models of this machine, install one, roll back"),
 }
 

@@ -22,6 +22,8 @@ from device.capture.pump import Grabbed, Pump, Signal
 from device.judge import UNCHANGED_S, BadFrame, Judge, Snapshot
 from device.keep import Keeper
 from device.latest import Latest
+from device.live.server import Live
+from device.live.snapshot import Seen
 from device.machine import Machine
 from device.notify import Notifier
 from device.over_time import OverTime
@@ -33,6 +35,7 @@ POLL_S = 0.2  # how soon a signal or a change of the source is noticed while no 
 TICK_S = 1.0  # pause between two log lines
 STALL_S = 3.0  # a source that answers nothing at all for so long is called stalled
 STOP_S = 1.2  # time the capture thread is given to end; a stop as a whole takes 2 s at most
+RESTART = "it starts again with the settings as they are now"
 ASSESS_S = 0.2  # how often the quality of a live picture is looked at: it costs half an inference
 
 
@@ -58,12 +61,18 @@ class Daemon:
         exported: metrics.MetricsFile | None = None,
         unchanged_s: float = UNCHANGED_S,
         keep: Keeper | None = None,
+        live: Live | None = None,
     ) -> None:
         self.bundle, self.model, self.source, self.notifier, self.rows = bundle, model, source, notifier, rows
         self.origin, self.notes = origin, notes
         self.asked_to_stop: str | None = None  # why; set by a signal handler, hence a plain attribute
         self.asked_to_mark = False  # the beginning or the end of a sweep; likewise
-        self._keep = keep
+        self.asked_to_restart = False  # in place, with the settings as they are then
+        self.keep, self._live = keep, live
+        self.seen: Seen | None = None  # the newest judged frame and what was said of it
+        self.held: Seen | None = None  # the one that a person holds; judging goes on
+        self.held_saved = False
+        self.second: dict[str, float | None] = {"fps": None, "latency_ms": None}  # of the one that is over
         self.latest: Snapshot | None = None
         self.tally = Tally()
         self.sweep = Sweep()  # the whole run's
@@ -99,10 +108,12 @@ class Daemon:
         self.notifier.status("waiting for the first frame")
         self._began = self._ticked = time.monotonic()
         self._pump.start()
+        if self._live is not None:
+            self._live.start(self)
         try:
             why = self._loop(math.inf if duration is None else self._began + duration)
         finally:
-            self.notifier.stopping()
+            (self.notifier.starting_again if self.asked_to_restart else self.notifier.stopping)()
             self.machine.meter.finish()
             if not self._pump.stop(STOP_S):
                 self._say("the source does not answer; it is left behind open.")
@@ -119,6 +130,8 @@ class Daemon:
             now = time.monotonic()
             if self.asked_to_stop:
                 return self.asked_to_stop
+            if self.asked_to_restart:
+                return RESTART
             if now >= until:
                 return "the duration asked for is over"
             if now - self._ticked >= TICK_S:
@@ -126,6 +139,8 @@ class Daemon:
             if self.asked_to_mark:
                 self.asked_to_mark = False
                 self._mark()
+            if self._live is not None:
+                self._live.serve()
             if self._slot.finished:
                 return self._pump.signal.detail or "the source ended"
             grabbed = self._next(max(0.0, min(POLL_S, self._ticked + TICK_S - now, until - now)))
@@ -133,14 +148,14 @@ class Daemon:
                 self._judge(grabbed)
             self._tell_absence()
             self._pump.watch(STALL_S)
-            if self._keep is not None:
-                self._keep.signal(self._pump.signal)
+            if self.keep is not None:
+                self.keep.signal(self._pump.signal)
 
     def _mark(self) -> None:
-        if self._keep is None:
+        if self.keep is None:
             self._say("a sweep cannot be marked: the recorder is off (recorder.enabled in the configuration file).")
         else:
-            self._keep.mark()
+            self.keep.mark()
 
     def _next(self, timeout: float) -> Grabbed | None:
         """The next frame, unless none comes or the governor lets none be taken within `timeout` seconds."""
@@ -166,14 +181,15 @@ class Daemon:
         if self.latest is not None and snapshot.belief.verdict.label != self.latest.belief.verdict.label:
             self._changes += 1
         self.latest = self._fresh = snapshot
+        self.seen = grabbed.frame, snapshot
         self.sweep.add(snapshot.belief)
         self.machine.judged(snapshot)
         for tally in (self._tally, self.tally):
             tally.add(snapshot.verdict.label, snapshot.stages_ms)
         if self.rows is not None:
             self.rows.add(record.row(snapshot, self.bundle.meta.classes))
-        if self._keep is not None:
-            self._keep.judged(grabbed.frame, snapshot)
+        if self.keep is not None:
+            self.keep.judged(grabbed.frame, snapshot)
         self.notifier.ready()
         self.notifier.progress()
 
@@ -195,6 +211,13 @@ class Daemon:
         """The source's state as it is shown."""
         return self._pump.signal
 
+    def whole(self) -> Frame | None:
+        """The machine's whole screen, once, for whoever sets the region: never judged, never kept. None until the
+        source has handed it over, which it is asked for; of a source that is not cut the newest frame."""
+        ask = getattr(self.source, "ask_whole", None)
+        uncut = self.seen is not None and self.seen[0].region is None
+        return self.seen[0] if uncut else None if ask is None else ask()
+
     def frames(self) -> dict[str, int]:
         """Frames of the whole run so far. At its end captured = judged + skipped + bad; undecodable ones are extra."""
         return {
@@ -214,7 +237,8 @@ class Daemon:
         now, frames, tally = time.monotonic(), self.frames(), self._tally
         fresh = {name: count - self._frames_told.get(name, 0) for name, count in frames.items()}
         line = report.second(tally, fresh, now - self._ticked, condition.health, self.bundle.meta.classes)
-        line |= self.machine.pairs() | ({} if self._keep is None else self._keep.pairs())
+        self.second = {"fps": line["fps"], "latency_ms": line["total_p50_ms"]}
+        line |= self.machine.pairs() | ({} if self.keep is None else self.keep.pairs())
         signal_now = self.source_state()
         line |= report.shown(self._fresh, self._changes) | {"signal": signal_now.state}
         line |= {"synthetic": self.synthetic, "use": "research-only"}

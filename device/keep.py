@@ -19,6 +19,7 @@ from device.schema import dump
 from device.store import NotSaved
 from device.store.background import Background
 from device.store.bounds import Limits
+from device.store.database import Item
 from device.store.facts import Origin
 from device.store.recorder import Recorder
 from device.sweep import Sweep
@@ -30,8 +31,8 @@ END_S = 1.0  # given to a slow card at the end; a stop as a whole takes 2 s at m
 class Keeper:
     """Between the judging loop and a recorder, which works in a thread of its own: nothing here waits for the card.
 
-    A picture that was frozen is saved once, if there was something to judge. saved, refused: counts of what is on disk
-    and of what could not be saved.
+    A picture that was frozen is saved once, if there was something to judge, and whatever a person asks for. saved,
+    refused: counts of what is on disk and of what could not be saved.
     """
 
     def __init__(self, kept: Background, say: Callable[[str], None] = log.say) -> None:
@@ -41,6 +42,7 @@ class Keeper:
         self._best: tuple[float, Frame, Snapshot] | None = None  # of the sweep: where P(malignant) was highest
         self._signal: str | None = None
         self.saved = self.refused = 0
+        self._last: Item | None = None  # of what was saved last
 
     def judged(self, frame: Frame, snapshot: Snapshot) -> None:
         """Take in the next judged frame. frame: what it was judged by, and so what is saved."""
@@ -56,18 +58,43 @@ class Keeper:
             save = self._kept.recorder.save_frame
             self._done("frozen picture", self._kept.do(save, frame.pixels, snapshot, cut_by_hand(frame)))
 
-    def mark(self) -> None:
-        """Begin a sweep, or end the one that was begun and save what it came to."""
+    def save(self, frame: Frame, snapshot: Snapshot, label: str | None = None) -> Future:
+        """Save a picture that a person asked for. label: of the study; another one than the open study's begins a new
+        study. The Future holds the saved item, or NotSaved or UserError."""
+        save, cut = self._kept.recorder.save_labelled, cut_by_hand(frame)
+        return self._done("picture", self._kept.do(save, frame.pixels, snapshot, cut, label))
+
+    def discard(self) -> Future:
+        """Delete what was saved last of the open study. The Future holds it, or UserError where there is none."""
+
+        def told(future: Future) -> None:
+            if future.exception() is None:
+                self._last, item = None, future.result()
+                self._say(f"recorder: number {item.number} of study {item.study} discarded.")
+
+        future = self._kept.do(self._kept.recorder.discard_last)
+        future.add_done_callback(told)
+        return future
+
+    def end(self) -> Future:
+        """End the open study, so that it can leave the machine."""
+        return self._kept.do(self._kept.recorder.end_study)
+
+    def mark(self) -> tuple[bool, Future]:
+        """Begin a sweep, or end the one that was begun and save what it came to.
+
+        Returns whether one runs now, and a Future with the saved item, or with None of one that has begun.
+        """
         if self._sweep is None:
             self._sweep, self._best = Sweep(), None
-            self._kept.do(self._kept.recorder.begin_sweep)
+            begun = self._kept.do(self._kept.recorder.begin_sweep)
             self._say("recorder: a sweep has begun; mark again to end and save it.")
-            return
+            return True, begun
         sweep, best, self._sweep = self._sweep.summary(), self._best, None
         picture: tuple[np.ndarray | None, Snapshot | None, bool | None] = (None, None, None)
         if best is not None:
             picture = best[1].pixels, best[2], cut_by_hand(best[1])
-        self._done("sweep", self._kept.do(self._kept.recorder.end_sweep, sweep, *picture))
+        return False, self._done("sweep", self._kept.do(self._kept.recorder.end_sweep, sweep, *picture))
 
     def signal(self, signal: Signal) -> None:
         """Tell the audit log the source's state when it has changed."""
@@ -75,12 +102,12 @@ class Keeper:
             self._signal = signal.state
             self._kept.tell("signal", state=signal.state, detail=signal.detail)
 
-    def _done(self, what: str, future: Future) -> None:
+    def _done(self, what: str, future: Future) -> Future:
         def told(future: Future) -> None:  # in the recorder's thread, one at a time
             error = future.exception()
             if error is None:
                 item = future.result()
-                self.saved += 1
+                self.saved, self._last = self.saved + 1, item
                 self._say(f"recorder: {what} saved as number {item.number} of study {item.study}.")
                 return
             self.refused += 1
@@ -89,6 +116,22 @@ class Keeper:
                 raise error
 
         future.add_done_callback(told)
+        return future
+
+    def sweep_state(self) -> dict[str, Any]:
+        """For the page; may be called from another thread."""
+        sweep = self._sweep
+        return {"running": sweep is not None, "frames": None if sweep is None else sweep.seen}
+
+    def state(self) -> dict[str, Any]:
+        """The same. last: what was saved last, None after it was discarded."""
+        item, study = self._last, self._kept.recorder.study
+        last = None
+        if item is not None:
+            last = {"number": item.number, "study": item.study, "kind": item.kind, "saved": item.saved}
+            last["shown"] = item.shown
+        said = {"on": True, "saved": self.saved, "not_saved": self.refused, "last": last}
+        return said | {"study": None if study is None else study.id, "refusing": self._kept.recorder.refusing}
 
     def pairs(self) -> dict[str, Any]:
         """For the line of a second."""

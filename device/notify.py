@@ -9,9 +9,12 @@ import socket
 import time
 from collections.abc import Mapping
 
+START_S = 45.0  # TimeoutStartSec of the unit
+AGAIN = "BUSI_KD_AGAIN"  # in the environment of a process that has begun anew in place
+
 
 class Notifier:
-    """The way to systemd, or to nobody. environ: where NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID are looked up.
+    """The way to systemd, or to nobody. environ: where NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID and AGAIN are.
 
     watchdog_s: within how many seconds systemd wants to hear of progress, None when it does not.
     """
@@ -23,10 +26,12 @@ class Notifier:
         self._fed = -float("inf")
         self._status = ""
         self.is_ready = False
+        self._again = AGAIN in environ and self.watchdog_s is not None
 
     def ready(self) -> None:
         """READY=1, once: start-up is over. A message that could not be sent is sent by the next call."""
-        self.is_ready = self.is_ready or self._send("READY=1") or self._address is None
+        back = f"\nWATCHDOG_USEC={round(self.watchdog_s * 1e6)}" if self._again else ""
+        self.is_ready = self.is_ready or self._send(f"READY=1{back}") or self._address is None
 
     def status(self, text: str) -> None:
         """STATUS=: one line for `systemctl status`; the same line is not sent twice."""
@@ -43,6 +48,13 @@ class Notifier:
     def stopping(self) -> None:
         """STOPPING=1: the daemon ends of its own will or was told to."""
         self._send("STOPPING=1")
+
+    def starting_again(self) -> None:
+        """RELOADING=1: the same process begins anew, with AGAIN in its environment; the watchdog waits as long as a
+        start may take, until the next READY=1."""
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        if self.watchdog_s is not None:
+            self._send(f"WATCHDOG=1\nWATCHDOG_USEC={round(START_S * 1e6)}")
 
     def close(self) -> None:
         """Close the socket."""

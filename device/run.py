@@ -1,7 +1,9 @@
 """`busi-kd device run`: settings, model, source and daemon put together, and what is left at the end."""
 
 import argparse
+import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,12 +12,14 @@ import cv2
 from device import files, installed, log, metrics, record, sources, trust
 from device.choice import choose
 from device.config import options
+from device.config.settings import KEYS, Settings, flat
 from device.daemon import Daemon
 from device.errors import UserError
 from device.judge import UNCHANGED_S
 from device.keep import open_keeper
+from device.live.server import Live
 from device.machine import Machine
-from device.notify import Notifier
+from device.notify import AGAIN, Notifier
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     unchanged = "seconds for which an unchanged picture is not inferred again; 0: it always is"
     add("--unchanged", type=float, metavar="S", help=f"{unchanged} (default: {UNCHANGED_S:g})")
     add("--no-governor", action="store_false", help="judge every frame, however hot or low in charge")
+    add("--page", action="store_true", help="serve the technician's page beside it, for a trial")
+    options.add_page_arguments(parser)
     options.leave_unset(parser)
 
 
@@ -59,6 +65,7 @@ def main(args: argparse.Namespace) -> int:
     how, verdicts = settings.judgement.over_time(), settings.log.verdicts
     rows = None if verdicts is None else record.open_record(verdicts, bundle, synthetic, how)
     keep = open_keeper(settings, bundle, synthetic, how)
+    live = open_live(now)
     notifier = Notifier()
     daemon = Daemon(
         *(bundle, chosen.model, source, notifier, rows),
@@ -70,7 +77,9 @@ def main(args: argparse.Namespace) -> int:
         machine=Machine(settings.governor.rules()),
         exported=exported,
         unchanged_s=settings.judgement.unchanged_s,
+        live=live,
     )
+    page = start_page(args, settings) if args.page else None
 
     def stop(number: int, _: object) -> None:
         daemon.asked_to_stop = signal.Signals(number).name
@@ -92,10 +101,48 @@ def main(args: argparse.Namespace) -> int:
             rows.close()
         if exported is not None:
             exported.close()
+        if live is not None:
+            live.close()
+        if page is not None:
+            page.terminate()
+            page.wait()
         if keep is not None:
             keep.close()
         notifier.close()
+    if daemon.asked_to_restart:
+        begin_anew()
     return 0
+
+
+def open_live(now: options.Effective) -> Live | None:
+    """The socket that the page asks; None without a page, or when it cannot be had, which is said: a daemon that does
+    not judge because nobody can watch would be worse."""
+    if not now.settings.page.enabled:
+        return None
+    values = {name: (KEYS[name].spec.write(value), now.origins[name]) for name, value in flat(now.settings).items()}
+    try:
+        return Live(now.settings.page.socket, values)
+    except UserError as error:
+        log.say(f"page: OFF, the daemon answers nobody: {error}")
+        return None
+
+
+def start_page(args: argparse.Namespace, settings: Settings) -> subprocess.Popen:
+    """`busi-kd device page` as a child, with this run's configuration; it says its address and ends with this one."""
+    page = settings.page
+    command = [sys.executable, "-m", "device.main", "device", "page", "--with-parent"]
+    command += [] if args.config is None else ["--config", str(args.config)]
+    command += ["--page-listen", page.listen, "--page-port", str(page.port)]
+    command += ["--page-folder", str(page.folder), "--page-socket", str(page.socket)]
+    search = os.pathsep.join([str(Path(__file__).resolve().parents[1]), *filter(None, sys.path)])
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": search})
+
+
+def begin_anew() -> None:
+    """The same command in the same process, which reads its settings anew; systemd sees one process go on."""
+    log.say("starting again in place.")
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    os.execve(sys.executable, sys.orig_argv, {**os.environ, AGAIN: "1"})
 
 
 def write_summary(path: Path, data: dict) -> None:

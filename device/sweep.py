@@ -69,6 +69,11 @@ class Sweep:
         if belief.at - self._began >= self._sustained_s and (self._best is None or least > self._best[0]):
             self._best = least, belief.at
 
+    @property
+    def seen(self) -> int:
+        """Frames judged so far."""
+        return sum(self._frames.copy().values())
+
     def summary(self) -> SweepSummary:
         """What it came to so far."""
         value, at = self._best or (None, None)

@@ -1,6 +1,7 @@
 """What one key of the configuration takes: its kind, its range, what it is for; read from TOML and written as TOML."""
 
 import dataclasses
+import ipaddress
 import json
 import math
 import re
@@ -18,6 +19,7 @@ _PLAIN = {
     "number": "a number",
     "flag": "true or false",
     "path": "a path in quotes",
+    "listen": 'an IP address of this machine in quotes, such as "127.0.0.1", or "lan"',
     "frame size": 'WIDTHxHEIGHT in pixels and in quotes, such as "1280x720"',
     "region": 'WIDTHxHEIGHT+X+Y@FRAMEWIDTHxFRAMEHEIGHT in pixels and in quotes, such as "640x480+320+120@1280x720"',
 }
@@ -31,15 +33,15 @@ class WrongValue(ValueError):
 class Spec:
     """The rule of one key.
 
-    kind: of quantity, or one of the plain ones; a `word` is one of `choices`, a `frame size` a pair of pixels, and a
-    `region` the text of a rectangle that lies within its frame. A `text` matches `pattern` as a whole; `shape`
-    says in words what that is.
+    kind: of quantity, or one of the plain ones; a `word` is one of `choices`, `listen` an IP address or lan, a
+    `frame size` a pair of pixels, and a `region` the text of a rectangle that lies within its frame. A `text` matches
+    `pattern` as a whole; `shape` says in words what that is.
     about: for the example file. low, high: the range, both ends included, in the held unit. zero: what 0 means, where
     it is allowed although it lies outside the range. unset: the word that stands for None. Without `unset` there is
     always a value.
     """
 
-    kind: Kind | Literal["count", "number", "flag", "word", "path", "text", "frame size", "region"]
+    kind: Kind | Literal["count", "number", "flag", "word", "path", "text", "listen", "frame size", "region"]
     about: str
     low: float | None = None
     high: float | None = None
@@ -134,6 +136,8 @@ class Spec:
             return raw
         if self.kind == "path":
             return self._path(raw)
+        if self.kind == "listen":
+            return _listen(raw)
         wanted = {"count": (int,), "number": (int, float), "flag": (bool,)}[self.kind]
         if type(raw) not in wanted or (isinstance(raw, float) and not math.isfinite(raw)):
             raise WrongValue(f"is not {_PLAIN[self.kind]}")
@@ -174,6 +178,14 @@ def key(default: Any, kind: Any, about: str, **limits: Any) -> Any:
 def quoted(text: str) -> str:
     """A TOML basic string."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _listen(raw: Any) -> str:
+    """`lan`, or an IP address as text."""
+    try:
+        return raw if raw == "lan" else str(ipaddress.ip_address(raw if isinstance(raw, str) else ""))
+    except ValueError:
+        raise WrongValue(f"is not {_PLAIN['listen']}") from None
 
 
 def _either(words: tuple[str, ...]) -> str:

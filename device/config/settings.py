@@ -15,6 +15,7 @@ from device import governor, installed, trust
 from device.capture.pace import MAX_FPS, MIN_FPS
 from device.config.field import Spec, key
 from device.config.fleet import FleetSettings
+from device.config.page_settings import PageSettings
 from device.config.quantity import DURATION, RATE, SHARE, SIZE, TEMPERATURE, Kind
 from device.judge import MAX_UNCHANGED_S, UNCHANGED_S
 from device.over_time import OverTime
@@ -245,6 +246,7 @@ class Settings:
     governor: GovernorSettings = field(default_factory=GovernorSettings)
     log: LogSettings = field(default_factory=LogSettings)
     fleet: FleetSettings = field(default_factory=FleetSettings)
+    page: PageSettings = field(default_factory=PageSettings)
 
 
 @dataclass(frozen=True)

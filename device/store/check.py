@@ -44,17 +44,19 @@ def check(store: Store, noted: dict[int, str] | None = None) -> Found:
 
 def _unlike_the_log(store: Store, items: dict[str, database.Item]) -> list[str]:
     """Rows that were changed, or went, without the log saying so."""
-    saved, deleted = {}, set()
+    saved, deleted, discarded = {}, set(), set()
     for _, entry in entries(store.folder / AUDIT):
         if entry.get("store") == store.id and entry["what"] == "saved":
             saved[entry["item"]] = entry
         elif entry.get("store") == store.id and entry["what"] == "deleted":
             deleted.add(entry["study"])
+        elif entry.get("store") == store.id and entry["what"] == "discarded":
+            discarded.add(entry["item"])
     wrong = []
     for name, entry in saved.items():
         item = items.get(name)
         if item is None:
-            if entry["study"] not in deleted:
+            if entry["study"] not in deleted and name not in discarded:
                 wrong.append(f"database: item {name} was saved, as the audit log says, and its row is gone.")
         elif database.row_hash(item) != entry["row"]:
             wrong.append(f"database: item {name} is not as the audit log says it was saved.")

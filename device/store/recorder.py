@@ -157,6 +157,44 @@ class Recorder:
         with self._mutex:
             return self._save_item("frame", pixels, snapshot, cropped, {})
 
+    def save_labelled(self, pixels: np.ndarray, snapshot: Snapshot, cropped: bool, label: str | None) -> Item:
+        """`save_frame` into a study of this label: another one than the open study's begins a new study; None: into
+        whatever is open. Raises NotSaved, and UserError for a label that none can have."""
+        with self._mutex:
+            if label and (self._study is None or self._study.label != label.strip()):
+                self.begin_study(label)
+            return self.save_frame(pixels, snapshot, cropped)
+
+    def discard_last(self) -> Item:
+        """Delete what was saved last of the open study, row and audit entry in one commit, then the picture.
+
+        Raises UserError where there is nothing to discard, and NotSaved when the card refuses; then all stays.
+        """
+        with self._mutex:
+            study = self._study
+            if study is None:
+                raise UserError(
+                    "No study is open, so there is nothing to discard; whole studies are deleted in the list."
+                )
+            try:
+                items = database.items(self._store.connection, study.id)
+            except sqlite3.Error as error:
+                raise self._failed(error) from error
+            if not items:
+                raise UserError("Nothing is saved in the open study, so there is nothing to discard.")
+            return self._discard(items[-1])
+
+    def _discard(self, item: Item) -> Item:
+        def write(tell: Callable[..., None]) -> None:
+            self._store.connection.execute("DELETE FROM items WHERE id = ?", (item.id,))
+            tell("discarded", study=item.study, item=item.id, sha256=item.sha256)
+
+        self._save(0, write)
+        if item.file is not None:
+            with suppress(OSError):  # what stays is swept at the next start
+                (self._store.pictures / item.file).unlink(missing_ok=True)
+        return item
+
     def begin_sweep(self) -> None:
         """Mark the beginning of a sweep. Raises UserError when one is begun already."""
         with self._mutex:

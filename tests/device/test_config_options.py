@@ -208,6 +208,8 @@ def values_of(one: Key) -> st.SearchStrategy:
         return st.sampled_from(spec.choices)
     if spec.kind == "flag":
         return st.booleans()
+    if spec.kind == "listen":
+        return st.just("lan") | st.ip_addresses().map(str)
     if spec.kind == "path":
         text = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12)
         found = text.filter(lambda t: t.strip() and not t.startswith("~")).map(Path).filter(lambda p: str(p).strip())

@@ -1,0 +1,101 @@
+"""One running page: its settings, access, the daemon and the helper; what the handlers share."""
+
+import argparse
+import tomllib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from device.config import options
+from device.config.settings import KEYS
+from device.live.client import Away, Client
+from device.page.access import Access
+from device.page.live import Hub
+from device.page.refuse import Refusal
+from device.page.sessions import Session
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+MAX_JSON = 16 * 1024
+
+
+@dataclass(frozen=True)
+class Route:
+    """who: None anybody, else the least role. body: bytes that a request may have."""
+
+    method: str
+    path: str
+    handler: Handler
+    who: str | None
+    body: int = MAX_JSON
+
+
+class Page:
+    """args: the options of this process, so that settings can be read anew."""
+
+    def __init__(self, args: argparse.Namespace, now: options.Effective, access: Access, hub: Hub) -> None:
+        self.args, self.now, self.access, self.hub = args, now, access, hub
+        self.daemon = Client(now.settings.page.socket)
+        self.language = now.settings.page.language
+        self.cached: dict[str, tuple[float, Any]] = {}
+
+    @property
+    def own(self):
+        """The section [page]."""
+        return self.now.settings.page
+
+    def reload(self) -> None:
+        """Read the files again. Raises UserError."""
+        self.now = options.effective(self.args)
+        self.language = self.own.language
+
+    async def running(self) -> dict[str, tuple[Any, str]] | None:
+        """(value, origin) of every key as the daemon runs with them; None when it does not answer."""
+        try:
+            said = (await self.daemon.ask({"ask": "settings"}, 2.0)).said["settings"]
+        except Away:
+            return None
+        found = {}
+        for dotted, (text, origin) in said.items():
+            if dotted in KEYS:
+                found[dotted] = KEYS[dotted].spec.read(tomllib.loads(f"v = {text}")["v"]), origin
+        return found
+
+    async def value(self, dotted: str) -> Any:
+        """One setting as the daemon runs with it, else as the files have it."""
+        running = await self.running()
+        one = KEYS[dotted]
+        own = getattr(getattr(self.now.settings, one.section), one.field)
+        return own if running is None else running[dotted][0]
+
+    async def command(self, do: str, **values: Any) -> dict[str, Any]:
+        """A command to the daemon. Raises Refusal when it does not answer."""
+        try:
+            return await self.daemon.command(do, **values)
+        except Away as error:
+            raise Refusal(503, "no_daemon", str(error)) from error
+
+
+PAGE = web.AppKey("page", Page)
+
+
+def page_of(request: web.Request) -> Page:
+    """The page that serves a request."""
+    return request.app[PAGE]
+
+
+def session_of(request: web.Request) -> Session:
+    """The session that a request was found to have."""
+    return request["session"]
+
+
+async def body_of(request: web.Request, *names: str) -> dict[str, Any]:
+    """The JSON object of a request. names: of the members that it may have. Raises Refusal."""
+    try:
+        said = await request.json() if request.can_read_body else {}
+    except (ValueError, RecursionError) as error:
+        raise Refusal(400, "json", "The request is no JSON.") from error
+    if not isinstance(said, dict) or set(said) - set(names):
+        raise Refusal(400, "json", f"The request is a JSON object with {', '.join(names) or 'no members'}.")
+    return said
