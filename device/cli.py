@@ -21,6 +21,7 @@ COMMANDS = {
     "studies": ("device.studies_cli", "list, show, export, verify and delete what the recorder has saved"),
     "fleet": ("device.fleet.cli", "tell a broker and Prometheus of health and counts, never of pictures"),
     "page": ("device.page.cli", "serve the technician's page: what is seen now, setup, studies, health"),
+    "admin": ("device.admin.cli", "the page's root helper: clock, start again, models; a closed list"),
     "models": ("device.models_cli", "check and list the models of this machine, install one, roll back"),
 }
 

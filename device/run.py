@@ -21,6 +21,8 @@ from device.live.server import Live
 from device.machine import Machine
 from device.notify import AGAIN, Notifier
 
+PAGE_END_S = 1.0
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `busi-kd device run`. Those that overrule a key of the configuration file have no default here."""
@@ -105,9 +107,10 @@ def main(args: argparse.Namespace) -> int:
             live.close()
         if page is not None:
             page.terminate()
-            page.wait()
         if keep is not None:
             keep.close()
+        if page is not None:
+            end(page)
         notifier.close()
     if daemon.asked_to_restart:
         begin_anew()
@@ -136,6 +139,15 @@ def start_page(args: argparse.Namespace, settings: Settings) -> subprocess.Popen
     command += ["--page-folder", str(page.folder), "--page-socket", str(page.socket)]
     search = os.pathsep.join([str(Path(__file__).resolve().parents[1]), *filter(None, sys.path)])
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": search})
+
+
+def end(page: subprocess.Popen) -> None:
+    """Wait for it, not for long."""
+    try:
+        page.wait(PAGE_END_S)
+    except subprocess.TimeoutExpired:
+        page.kill()
+        page.wait()
 
 
 def begin_anew() -> None:

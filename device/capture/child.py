@@ -29,7 +29,7 @@ from device.errors import UserError
 
 GRAB_S = 0.25  # how soon a parent that waits hears that there is nothing
 MAX_BYTES = 64 << 20  # of one frame: 4K in three channels is 25 MB
-OPEN, GRAB = b"o", b"?"  # what the parent asks
+OPEN, GRAB, WHOLE = b"o", b"?", b"w"  # what the parent asks
 SLOTS = 2  # one is the parent's to read until it asks again, the other takes the newest frame
 MESSAGE = 1 << 16
 _PR_SET_PDEATHSIG = 1
@@ -113,6 +113,9 @@ class Child:
             return False
         finally:
             self._parent.setblocking(True)
+        if said == WHOLE:
+            self._hand_over_whole()
+            return True
         self._asked = self._asked or bool(said)
         return bool(said)
 
@@ -147,6 +150,23 @@ class Child:
         self._theirs, self._newest, self._skipped = frame["slot"], None, 0
         self._answer({"frame": frame}, self._memory.descriptor if self._fresh_memory else None)
         self._fresh_memory = False
+
+    def _hand_over_whole(self) -> None:
+        """The last frame before it was cut, in memory of its own, for whoever sets the region; None where nothing is
+        cut. It is no frame of the stream: the parent neither judges nor counts it."""
+        frame: Frame | None = getattr(self._source, "whole", None)
+        if frame is None or frame.pixels.dtype != np.uint8 or not 0 < frame.pixels.nbytes <= MAX_BYTES:
+            self._answer({"whole": None})
+            return
+        pixels = frame.pixels
+        memory = Memory(pixels.nbytes)
+        try:
+            memory.write(0, pixels)
+            about = {"slot": 0, "capacity": memory.capacity, "shape": pixels.shape, "captured": frame.captured}
+            about |= {"full": frame.full or pixels.shape[:2], "name": getattr(self._source, "identity", "")}
+            self._answer({"whole": about}, memory.descriptor)
+        finally:
+            memory.close()
 
     def _answer(self, said: dict[str, Any], descriptor: int | None = None) -> None:
         handed = [] if descriptor is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))]

@@ -36,6 +36,7 @@ from device.errors import UserError
 
 OPEN_S = 8.0  # the phantom's tissue takes a second or two on a Pi, a camera's start-up as long
 HANG_S = 1.5  # a child that is asked says something every child.GRAB_S; after this silence it hangs
+WHOLE_S = 3.0  # an uncut screen that nobody took within this time goes
 END_S = 0.3  # time to close the source well before the process is killed
 _KINDS = (NoDevice, NoCable, NoSignal, NoSync, Busy, Changed, NoData, Unsupported, EndOfStream)
 _STATES = {kind.state: kind for kind in _KINDS}
@@ -74,6 +75,8 @@ class ProcessSource:
         self._memory: mmap.mmap | None = None
         self._asked: float | None = None
         self._idle = False  # the child has closed the source and waits to be asked to open it again
+        self._whole_wanted = False
+        self._whole: Frame | None = None
 
     def open(self) -> None:
         """Let the child open the source: the same one when the source has failed by saying so, else a new one. Raises
@@ -111,9 +114,13 @@ class ProcessSource:
         `timeout` seconds, Hung when it has not for HANG_S, Died when it is gone."""
         if self._socket is None or self._idle:
             raise NoDevice(f"{self.description} is not open")
-        if self._asked is None:
-            self._ask(other_side.GRAB)
-        said = self._heard(timeout, HANG_S)
+        while True:
+            if self._asked is None:
+                wanted, self._whole_wanted = self._whole_wanted, False
+                self._ask(other_side.WHOLE if wanted else other_side.GRAB)
+            said = self._heard(timeout, HANG_S)
+            if "whole" not in said:
+                break
         found = said["frame"]
         self.skipped += found["skipped"]
         pixels = copied(self._memory, found)
@@ -121,6 +128,15 @@ class ProcessSource:
         full = found["full"] and tuple(found["full"])
         about = (found["captured"], found["name"], found["coloured"], full, found["region"], found["region_by_hand"])
         return Frame(pixels, self._sequence - 1, *about)
+
+    def ask_whole(self) -> Frame | None:
+        """What the source's process has handed over of the uncut screen, once, and ask it for more; None when there is
+        nothing fresh. Its name is what the source's regions are kept under. For another thread than the one that
+        grabs; never waits."""
+        self._whole_wanted = True
+        frame, self._whole = self._whole, None
+        fresh = frame is not None and time.monotonic() - frame.captured < WHOLE_S
+        return frame if fresh else None
 
     def _heard(self, timeout: float, hang: float) -> dict[str, Any]:
         """The child's answer; `timeout`, `hang`: seconds until NoAnswer and Hung."""
@@ -138,9 +154,13 @@ class ProcessSource:
         if not text:
             raise self._died()
         self._asked = None
-        for _, _, data in handed:
-            self._map(array.array("i", data)[0])
         said = json.loads(text)
+        for _, _, data in handed:
+            descriptor = array.array("i", data)[0]
+            if "whole" in said:
+                self._whole = _whole(descriptor, said["whole"])
+            else:
+                self._map(descriptor)
         self._idle = "failed" in said or "refused" in said
         return _told(said)
 
@@ -182,6 +202,15 @@ class ProcessSource:
                 self._kill()
             self._process = None
         self._unmap()
+
+
+def _whole(descriptor: int, found: dict[str, Any]) -> Frame:
+    try:
+        with mmap.mmap(descriptor, 0, prot=mmap.PROT_READ) as memory:
+            pixels = copied(memory, found)
+    finally:
+        os.close(descriptor)
+    return Frame(pixels, 0, found["captured"], found["name"], full=tuple(found["full"]))
 
 
 def copied(memory: mmap.mmap, found: dict[str, Any]) -> np.ndarray:

@@ -79,12 +79,17 @@ def effective(args: argparse.Namespace) -> Effective:
     """
     found = read.read(args.config)
     _trial(args, found)
-    folder = getattr(args, "page_folder", None)
-    if args.config == read.NO_FILE and folder is None:
+    if args.config == read.NO_FILE and getattr(args, "page_folder", None) is None:
         return merged(found, args)
+    return merged(found, args, of_page(found, args))
+
+
+def of_page(found: read.Found | None, args: argparse.Namespace | None = None) -> read.Found | None:
+    """What the page has set, in the folder that the option or the file names. Raises as overlay.load does."""
+    folder = getattr(args, "page_folder", None)
     if folder is None:
         folder = ({} if found is None else found.values).get("page.folder", KEYS["page.folder"].default)
-    return merged(found, args, overlay.load(folder))
+    return overlay.load(folder)
 
 
 def _trial(args: argparse.Namespace, found: read.Found | None) -> None:

@@ -52,12 +52,16 @@ def configuration(path: Path | None) -> tuple[Finding, Effective]:
     do = f"Correct the file; busi-kd device config check {path or read.FILE} lists all that is wrong."
     try:
         found = read.read(path)
-        now = options.merged(found)
+        page = None if path == read.NO_FILE else options.of_page(found)
+        now = options.merged(found, page=page)
     except UserError as error:
         return Finding("configuration", "problem", str(error), do), defaults
+    over = "" if page is None else f" The page has set {len(page.values)} ({page.path}), which win."
     if found is None:
-        return Finding("configuration", "ok", f"no file ({read.FILE}), so every setting has its default."), defaults
-    return Finding("configuration", "ok", f"{found.path} is right; settings of its own: {len(found.values)}."), now
+        said = f"no file ({read.FILE}), so every setting has its default.{over}"
+    else:
+        said = f"{found.path} is right; settings of its own: {len(found.values)}.{over}"
+    return Finding("configuration", "ok", said), now
 
 
 def environment(root: Path = Path("/")) -> Finding | None:

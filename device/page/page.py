@@ -4,6 +4,7 @@ import argparse
 import tomllib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -36,9 +37,9 @@ class Page:
 
     def __init__(self, args: argparse.Namespace, now: options.Effective, access: Access, hub: Hub) -> None:
         self.args, self.now, self.access, self.hub = args, now, access, hub
+        self.root = Path("/")  # before proc/, sys/ and the folders of memory sticks
         self.daemon = Client(now.settings.page.socket)
         self.language = now.settings.page.language
-        self.cached: dict[str, tuple[float, Any]] = {}
 
     @property
     def own(self):

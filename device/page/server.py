@@ -12,7 +12,7 @@ from device import log
 from device.config import options
 from device.errors import UserError
 from device.live.client import Away
-from device.page import entry, static_files, watching
+from device.page import entry, health, machine, regions, setup, static_files, studies, watching
 from device.page.access import (
     COOKIE,
     REFRESH_S,
@@ -44,13 +44,14 @@ _CHANGING = ("POST", "PUT", "DELETE")
 
 def routes() -> tuple[Route, ...]:
     """All that the page answers."""
-    return (*entry.ROUTES, *watching.ROUTES, *static_files.ROUTES)
+    live = (*entry.ROUTES, *watching.ROUTES, *studies.ROUTES)
+    return (*live, *setup.ROUTES, *regions.ROUTES, *machine.ROUTES, *health.ROUTES, *static_files.ROUTES)
 
 
 def make_app(page: Page) -> web.Application:
     """The application; the hub runs as long as it does."""
     names = own_names()
-    own = {(route.method, route.path.replace(":.+", "")): route for route in routes()}
+    own: dict[tuple[str, str], Route] = {}
 
     @web.middleware
     async def guard(request: web.Request, handler) -> web.StreamResponse:
@@ -59,7 +60,6 @@ def make_app(page: Page) -> web.Application:
             address_of(request)
             resource = request.match_info.route.resource
             route = own.get((request.method, "" if resource is None else resource.canonical))
-            route = route or (own.get(("GET", resource.canonical)) if request.method == "HEAD" and resource else None)
             if route is None:
                 raise Refusal(404, "not_found", "There is no such thing here.")
             return await _allowed(page, request, route)
@@ -77,9 +77,10 @@ def make_app(page: Page) -> web.Application:
             return refused(Refusal(500, "system", f"The system refused it ({error.strerror or type(error).__name__})."))
 
     app = web.Application(middlewares=[guard], client_max_size=max(route.body for route in routes()))
-    app[PAGE] = page
+    app[PAGE], app[health.DOCTOR] = page, health.Doctor()
     for route in routes():
-        app.router.add_route(route.method, route.path, route.handler)
+        added = app.router.add_resource(route.path).add_route(route.method, route.handler)
+        own[route.method, added.resource.canonical] = route
     app.on_response_prepare.append(_add_headers)
     app.cleanup_ctx.append(_hub)
     return app
@@ -139,7 +140,7 @@ def make_page(args: argparse.Namespace) -> Page:
 
 async def serve(page: Page) -> None:
     """Serve until cancelled; says its addresses. Raises UserError when it cannot listen."""
-    runner = web.AppRunner(make_app(page), access_log=None, keepalive_timeout=30.0, handler_cancellation=True)
+    runner = web.AppRunner(make_app(page), access_log=None, keepalive_timeout=30.0, shutdown_timeout=0.5)
     await runner.setup()
     loop, servers = asyncio.get_running_loop(), []
 

@@ -1,16 +1,19 @@
 """The live view: the WebSocket, the newest picture, the last minute, and the commands under it."""
 
+import asyncio
 import json
 
 from aiohttp import web
 
 from device.live.client import Away
+from device.live.message import Message
 from device.page.access import check_origin, check_session
 from device.page.live import POINT_S, STEP_S, encoded
-from device.page.page import Route, body_of, page_of, session_of
+from device.page.page import Page, Route, body_of, page_of, session_of
 from device.page.refuse import Refusal, ok, told
 
 WHOLE_SIDE = 1920
+WHOLE_TRIES, WHOLE_PAUSE_S = 20, 0.15
 
 
 async def live(request: web.Request) -> web.StreamResponse:
@@ -41,8 +44,7 @@ async def frame(request: web.Request) -> web.Response:
     if whole:
         check_session(request, page.access, "technician")
     try:
-        asked = {"ask": "whole"} if whole else {"ask": "live", "picture": True}
-        message = await page.daemon.ask(asked, 5.0)
+        message = await (whole_screen(page) if whole else page.daemon.ask({"ask": "live", "picture": True}, 5.0))
     except Away as error:
         raise Refusal(503, "no_daemon", str(error)) from error
     about = message.said.get("picture")
@@ -52,6 +54,16 @@ async def frame(request: web.Request) -> web.Response:
     size = (about["full_width"], about["full_height"])
     headers = {"X-Frame-Size": "{}x{}".format(*size), "X-Picture-Size": f"{width}x{height}"}
     return web.Response(body=data, content_type="image/jpeg", headers=headers)
+
+
+async def whole_screen(page: Page) -> Message:
+    """The uncut screen: the daemon asks the source's process for it, which hands it over with its next frame."""
+    for _ in range(WHOLE_TRIES):
+        message = await page.daemon.ask({"ask": "whole"}, 5.0)
+        if message.said.get("picture") is not None:
+            break
+        await asyncio.sleep(WHOLE_PAUSE_S)
+    return message
 
 
 async def hold(request: web.Request) -> web.Response:

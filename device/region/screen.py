@@ -1,6 +1,7 @@
 """A source that shows a machine's whole screen: of each frame no more than the ultrasound picture goes on.
 
-It stands in the source's own process, before the frame is handed over, so that a name on the screen never leaves it.
+It stands in the source's own process, before the frame is handed over, so that a name on the screen never leaves it,
+but when a person asks for the whole screen to set the region.
 While it is not known where the picture is, no frame goes on either: NoRegion says why.
 """
 
@@ -58,6 +59,7 @@ class Screen:
         self._regions = Path(regions)
         self._stamp: tuple[int, int] | None = None
         self._held: dict[tuple[int, int], _Held] = {}  # by (width, height); one, but where a machine changes its size
+        self.whole: Frame | None = None  # the last frame before it was cut; it leaves the process when a person asks
         self.description, self.synthetic = self._source.description, self._source.synthetic
         self.live = self._source.live
 
@@ -73,6 +75,7 @@ class Screen:
 
     def open(self) -> None:
         """Open the source. Raises what it raises."""
+        self.whole = None
         self._source.open()
         self._stamp = None
 
@@ -82,7 +85,7 @@ class Screen:
 
     def grab(self, timeout: float) -> Frame:
         """The next frame's region. Raises NoRegion, and what the source raises."""
-        frame = self._source.grab(timeout)
+        frame = self.whole = self._source.grab(timeout)
         height, width = frame.full or frame.pixels.shape[:2]
         region, by_hand = (self._fixed, True) if self._fixed else self._region(frame, width, height)
         try:

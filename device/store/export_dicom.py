@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 CLOCK_UNKNOWN = "The clock of the device was not known to be set: dates and times may be wrong."
 
 
-def export_dicom(store: Store, study: Study, folder: Path) -> Leaving:
-    """Write the images and the report into a new folder, whole or not at all; note in the store that it was exported.
+def export_dicom(store: Store, study: Study, folder: Path, mark: bool = True) -> Leaving:
+    """Write the images and the report into a new folder, whole or not at all; note in the store that it was exported,
+    unless the caller sees to that (mark false).
 
     Damaged pictures are left out and named in what is returned; the study then does not count as exported. Raises
     UserError when `folder` exists, the study is open or has no whole picture, or pydicom or highdicom is missing.
@@ -61,7 +62,7 @@ def export_dicom(store: Store, study: Study, folder: Path) -> Leaving:
         document.save_as(aside / "SR000001.dcm", enforce_file_format=True)
         (aside / "README.txt").write_text(f"{RESEARCH_NOTICE}\n{UNVERIFIED}\n", encoding="utf-8")
         files.replace_folder(aside, folder)
-    if not leaving.damaged:
+    if mark and not leaving.damaged:
         store.mark_exported(study, "dicom", None)
     return leaving
 

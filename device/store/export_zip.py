@@ -35,8 +35,9 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest a ZIP can hold; a real time would
 _BLOCK = 1 << 20
 
 
-def export_zip(store: Store, study: Study, path: Path) -> Leaving:
-    """Write the ZIP whole or not at all, and note in the store that the study was exported, unless it is damaged.
+def export_zip(store: Store, study: Study, path: Path, mark: bool = True) -> Leaving:
+    """Write the ZIP whole or not at all, and note in the store that the study was exported, unless it is damaged or
+    the caller sees to it (mark false).
 
     Damaged pictures are left out and named in study.json and in what is returned. Raises UserError when `path` exists
     or the study is open, and OSError when it cannot be written.
@@ -64,7 +65,7 @@ def export_zip(store: Store, study: Study, path: Path) -> Leaving:
             listed = "".join(f"{value}  {name}\n" for name, value in sorted(sums.items()))
             archive.writestr(_entry("SHA256SUMS"), listed)
         digest = sha256_file(aside)
-    if not damaged:
+    if mark and not damaged:
         store.mark_exported(study, "zip", digest)
     return leaving
 
