@@ -71,7 +71,6 @@ class Daemon:
         self.keep, self._live = keep, live
         self.seen: Seen | None = None  # the newest judged frame and what was said of it
         self.held: Seen | None = None  # the one that a person holds; judging goes on
-        self.held_saved = False
         self.second: dict[str, float | None] = {"fps": None, "latency_ms": None}  # of the one that is over
         self.latest: Snapshot | None = None
         self.tally = Tally()

@@ -54,12 +54,12 @@ def _refused(code: str, error: str) -> Answer:
 
 def _hold(daemon: "Daemon", held: bool) -> Answer:
     if not held:
-        daemon.held, daemon.held_saved = None, False
+        daemon.held = None
         return {"ok": True, "held": False}
     if daemon.seen is None:
         return _refused("nothing", "There is no picture yet; wait for the first one.")
     if daemon.held is None:
-        daemon.held, daemon.held_saved = daemon.seen, False
+        daemon.held = daemon.seen
     return {"ok": True, "held": True}
 
 
@@ -79,17 +79,15 @@ def _save(daemon: "Daemon", label: str | None) -> "Answer | Future[Answer]":
     seen = daemon.held or daemon.seen
     if seen is None:
         return _refused("nothing", "There is no picture yet; wait for the first one.")
-    daemon.held_saved = daemon.held is not None
     return _later(daemon.keep.save(*seen, label), lambda item: {"ok": True, **_item(item)})
 
 
 def _discard(daemon: "Daemon", _: None) -> "Answer | Future[Answer]":
-    if daemon.held is not None and not daemon.held_saved:
+    if daemon.held is not None:  # what is saved of it stays: a person who looks at a held picture means that one
         daemon.held = None
         return {"ok": True, "dropped": "held", "held": False}
     if daemon.keep is None:
         return _refused("recorder_off", _OFF)
-    daemon.held_saved = False
     return _later(daemon.keep.discard(), lambda item: {"ok": True, "dropped": "saved", **_item(item)})
 
 

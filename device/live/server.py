@@ -212,7 +212,7 @@ class Live:
         full_height, full_width = frame.full or (height, width)
         about = {"sequence": sequence, "width": width, "height": height, "channels": channels[0] if channels else 1}
         about |= {"whole": whole, "full_width": full_width, "full_height": full_height}
-        about |= {"source": frame.name if whole else None}
+        about |= {"source": frame.name if whole and frame.full is not None else None}  # of what is cut alone
         self._tell(client, answer | {"picture": about}, memoryview(pixels).cast("B"))
 
     def _tell(self, client: _Client, answer: dict[str, Any], payload: memoryview | None = None) -> None:

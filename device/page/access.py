@@ -133,13 +133,16 @@ class Access:
 
 
 def address_of(request: web.Request) -> str | None:
-    """The address of the other side; None of this machine itself. Raises Refusal for one outside of its networks.
-
-    IPv6 addresses count as their /64, of which each host has as many as it likes.
-    """
+    """The other side; None of this machine itself. Raises Refusal for one outside of its networks. IPv6 addresses count
+    as their /64, of which each host has as many as it likes."""
     peer = request.transport.get_extra_info("peername") if request.transport else None
+    return counted_as(str(peer[0]) if peer else "")
+
+
+def counted_as(text: str) -> str | None:
+    """An IP address as text -> the name under which its tries are counted; else as `address_of`."""
     try:
-        address = ipaddress.ip_address(str(peer[0]).partition("%")[0] if peer else "")
+        address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError as error:
         raise Refusal(403, "address", "It is not known who asks.") from error
     address = getattr(address, "ipv4_mapped", None) or address

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import ctypes
 import getpass
+import os
 import signal
 import sys
 
@@ -12,6 +13,7 @@ from device.config import options
 from device.errors import UserError
 
 _PR_SET_PDEATHSIG = 1
+NICE = 10  # as in the unit: watchers must not slow the judging
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +28,7 @@ def main(args: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT. Returns 0; raises UserError for what a person can mend."""
     if args.with_parent:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        os.nice(NICE)
     sys.stdout.reconfigure(errors="backslashreplace")
     if args.set_pin:
         return _set_pin(args)

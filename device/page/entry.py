@@ -4,7 +4,7 @@ from aiohttp import web
 
 from device import __version__
 from device.config import overlay
-from device.page.access import COOKIE, address_of, check_csrf, check_session, set_cookie
+from device.page.access import COOKIE, check_csrf, check_session, set_cookie
 from device.page.page import Page, Route, body_of, page_of
 from device.page.refuse import Refusal, ok
 from device.page.sessions import Session
@@ -22,7 +22,7 @@ async def sign_in(request: web.Request) -> web.Response:
     page = page_of(request)
     said = await body_of(request, "pin", "role")
     role = said.get("role", "technician")
-    session = await page.access.sign_in(said.get("pin"), role, address_of(request))
+    session = await page.access.sign_in(said.get("pin"), role, page.address(request))
     return _signed_in(page, request, session)
 
 
@@ -42,21 +42,21 @@ async def first_pin(request: web.Request) -> web.Response:
     """Where there is none, from the own screen."""
     page = page_of(request)
     said = await body_of(request, "new")
-    return _signed_in(page, request, await page.access.set_first(said.get("new"), address_of(request)))
+    return _signed_in(page, request, await page.access.set_first(said.get("new"), page.address(request)))
 
 
 async def change_pin(request: web.Request) -> web.Response:
     """With the old one."""
     page = page_of(request)
     said = await body_of(request, "old", "new")
-    session = await page.access.change(said.get("old"), said.get("new"), address_of(request))
+    session = await page.access.change(said.get("old"), said.get("new"), page.address(request))
     return _signed_in(page, request, session)
 
 
 async def pairing(request: web.Request) -> web.Response:
     """A one-time PIN, for a technician, and for the own screen once a PIN is set."""
     page = page_of(request)
-    if address_of(request) is not None or not page.access.pin_set:
+    if page.address(request) is not None or not page.access.pin_set:
         check_session(request, page.access, "technician")
     pin, seconds = page.access.pairing()
     return ok(pin=pin, expires_s=seconds)
@@ -83,7 +83,7 @@ def _signed_in(page: Page, request: web.Request, session: Session) -> web.Respon
 
 
 def _said(page: Page, request: web.Request, session: Session | None) -> dict:
-    address = address_of(request)
+    address = page.address(request)
     locked = page.access.lockout.locked_s(address)
     return {
         "role": None if session is None else session.role,

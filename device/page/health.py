@@ -67,11 +67,12 @@ async def _examine(page: Page) -> list[dict[str, Any]]:
 
 
 async def journal(request: web.Request) -> web.Response:
-    """The last lines of the service's units; null where there is no journal to be read."""
+    """The last lines of the service's units; none, and readable false, where there is no journal to be read."""
     text = request.query.get("lines", "200")
     if not (text.isascii() and text.isdecimal() and len(text) < 6 and 1 <= int(text) <= LINES):
         raise Refusal(400, "lines", f"lines is a number from 1 to {LINES}.")
-    return ok(lines=await _journal(int(text)))
+    lines = await _journal(int(text))
+    return ok(lines=lines or [], readable=lines is not None)
 
 
 async def _journal(lines: int) -> list[str] | None:

@@ -23,8 +23,8 @@ from device.page.sessions import Session
 
 EVERY_S = 1 / 15  # with watchers
 IDLE_S = 0.5  # without
-ASK_S = 2.0
-SAY_S = 1.0  # a snapshot at least as often
+ASK_S = 1.0
+SAY_S = 0.5  # a snapshot at least as often: the browser calls a second of silence an outage
 SLOW_S = 10.0
 SEND_BYTES = 1 << 17  # in the kernel for one watcher: a picture or two
 MAX_SIDE = 960  # pixels of the pictures shown
@@ -59,6 +59,7 @@ class Hub:
         self.head = ""  # the text before it
         self.pictures = 0  # encoded so far
         self.watchers = 0
+        self.transports: set[asyncio.Transport] = set()  # of those who watch
         self.timeline: deque[dict[str, Any]] = deque(maxlen=STEPS)
         self.telemetry: deque[dict[str, Any]] = deque(maxlen=POINTS)
         self._sequence: int | None = None
@@ -133,17 +134,22 @@ class Hub:
         request.transport.set_write_buffer_limits(high=0)
         raw = request.transport.get_extra_info("socket")
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
-        telling = asyncio.create_task(self._tell(ws, access, session))
+        transport = request.transport
+        self.transports.add(transport)
+        telling = asyncio.create_task(self._tell(ws, transport, access, session))
         try:
             async for said in ws:  # nothing is expected; reading hears pings and the end
                 if said.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
                     break
         finally:
+            self.transports.discard(transport)
             telling.cancel()
             await asyncio.gather(telling, return_exceptions=True)
         return ws
 
-    async def _tell(self, ws: web.WebSocketResponse, access: Access, session: Session) -> None:
+    async def _tell(
+        self, ws: web.WebSocketResponse, transport: asyncio.Transport, access: Access, session: Session
+    ) -> None:
         told: bytes | None = None
         try:
             while access.sessions.lives(session):
@@ -158,8 +164,7 @@ class Hub:
                 await self.newer(number)
             await ws.close(code=4401, message=b"the session has ended")
         except (TimeoutError, ConnectionError):  # too slow, or gone
-            if ws._req is not None and ws._req.transport is not None:
-                ws._req.transport.abort()
+            transport.abort()
 
 
 def encoded(about: dict[str, Any], payload: bytes, longest: int = MAX_SIDE) -> tuple[bytes, int, int]:

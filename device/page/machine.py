@@ -85,8 +85,12 @@ async def models(request: web.Request) -> web.Response:
     page = page_of(request)
     folder, whom = await page.value("model.models"), page.now.settings.model.whom()
     listed = asyncio.get_running_loop().run_in_executor(None, _models, folder, whom)
-    runs = page.hub.snapshot.get("model") or {}
-    return ok(models=await listed, runs=runs.get("id"), runs_from=runs.get("from"))
+    found, runs = await listed, page.hub.snapshot.get("model")
+    by = {one["which"]: one for one in found}
+    # Where a link is missing, the model that ships stands in its place (device.installed).
+    ships = by.get("shipped") if len({"current", "previous"} & set(by)) == 1 else None
+    current = runs or by.get("current") or by.get("shipped")
+    return ok(models=found, current=current, previous=by.get("previous") or ships)
 
 
 def _models(folder: Path, whom: trust.Trust) -> list[dict[str, Any]]:

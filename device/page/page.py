@@ -3,6 +3,7 @@
 import argparse
 import tomllib
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from aiohttp import web
 from device.config import options
 from device.config.settings import KEYS
 from device.live.client import Away, Client
-from device.page.access import Access
+from device.page.access import Access, address_of
 from device.page.live import Hub
 from device.page.refuse import Refusal
 from device.page.sessions import Session
@@ -37,6 +38,7 @@ class Page:
 
     def __init__(self, args: argparse.Namespace, now: options.Effective, access: Access, hub: Hub) -> None:
         self.args, self.now, self.access, self.hub = args, now, access, hub
+        self.address = address_of  # of a request
         self.root = Path("/")  # before proc/, sys/ and the folders of memory sticks
         self.daemon = Client(now.settings.page.socket)
         self.language = now.settings.page.language
@@ -79,16 +81,12 @@ class Page:
 
 
 PAGE = web.AppKey("page", Page)
+SESSION: ContextVar[Session] = ContextVar("session")  # that the request in hand was found to have
 
 
 def page_of(request: web.Request) -> Page:
     """The page that serves a request."""
     return request.app[PAGE]
-
-
-def session_of(request: web.Request) -> Session:
-    """The session that a request was found to have."""
-    return request["session"]
 
 
 async def body_of(request: web.Request, *names: str) -> dict[str, Any]:

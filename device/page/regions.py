@@ -9,7 +9,7 @@ from device.page.refuse import Refusal, ok
 from device.page.watching import whole_screen
 from device.preprocess import to_luma
 from device.region import stored
-from device.region.region import Region
+from device.region.region import Region, parse
 
 NAMES = ("x", "y", "width", "height", "frame_width", "frame_height")
 
@@ -19,7 +19,14 @@ async def show(request: web.Request) -> web.Response:
     page = page_of(request)
     kept = stored.load(await page.value("region.regions"))
     listed = [{"source": one.source, "state": one.state, **_numbers(one.region)} for one in kept.values()]
-    return ok(mode=await page.value("region.mode"), current=page.hub.snapshot["region"], stored=listed)
+    now = page.hub.snapshot["region"]["region"]
+    # One that does not fit any more is shown, too, so that it can be drawn anew from there.
+    current = next((one for one in listed if one["region"] == now), listed[-1] if listed and now is None else None)
+    state = None if current is None else current["state"]
+    mode = await page.value("region.mode")
+    if mode == "fixed":
+        current, state = _numbers(parse(await page.value("region.fixed"))), "fixed"
+    return ok(mode=mode, region=current, state=state, in_force=now is not None, stored=listed)
 
 
 async def draw(request: web.Request) -> web.Response:

@@ -17,7 +17,6 @@ from device.page.access import (
     COOKIE,
     REFRESH_S,
     Access,
-    address_of,
     check_host,
     check_origin,
     check_session,
@@ -25,7 +24,7 @@ from device.page.access import (
     set_cookie,
 )
 from device.page.live import Hub
-from device.page.page import PAGE, Page, Route
+from device.page.page import PAGE, SESSION, Page, Route
 from device.page.refuse import Refusal, refused
 
 CONNECTIONS = 64
@@ -57,7 +56,7 @@ def make_app(page: Page) -> web.Application:
     async def guard(request: web.Request, handler) -> web.StreamResponse:
         try:
             check_host(request, names)
-            address_of(request)
+            page.address(request)
             resource = request.match_info.route.resource
             route = own.get((request.method, "" if resource is None else resource.canonical))
             if route is None:
@@ -96,7 +95,8 @@ async def _allowed(page: Page, request: web.Request, route: Route) -> web.Stream
         raise Refusal(413, "too_large", "The request is too large.")
     session = None
     if route.who is not None:
-        session = request["session"] = check_session(request, page.access, route.who)
+        session = check_session(request, page.access, route.who)
+        SESSION.set(session)
         page.access.sessions.use(session)
     response = await route.handler(request)
     if session is not None and not response.prepared and COOKIE not in response.cookies:

@@ -1,6 +1,7 @@
 """Settings and sources: what a technician may change, written to the page's own file; the daemon then starts again."""
 
 import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -114,9 +115,31 @@ def _said(page: Page, one: Key, running: dict[str, tuple[Any, str]] | None, own:
 
 
 async def sources(request: web.Request) -> web.Response:
-    """Kinds of sources, and the devices that the kernel names; whether one works, only using it tells."""
+    """What can be chosen with a finger: the one that runs, the devices that the kernel names, the Pi's camera, the
+    phantom. Whether one works, only using it tells. settings: what to PUT to /api/settings to take it."""
     page = page_of(request)
-    return ok(kinds=list(KEYS["source.kind"].spec.choices), devices=devices(page.root))
+    kind, device = await page.value("source.kind"), await page.value("source.device")
+    offered = [_offer("v4l2", one["name"], one["device"], **{"source.device": one["device"]})
+               for one in devices(page.root)]  # fmt: skip
+    if find_spec("picamera2") is not None:
+        offered.append(_offer("picamera2", "Camera 0 of the Pi", None))
+    offered.append(_offer("phantom", "Self-test", "shows nobody"))
+    path = await page.value("source.path")
+    same = [one for one in offered if one["kind"] == kind and (kind != "v4l2" or one["detail"] == str(device))]
+    if not same:
+        where = str(device or path or "") or None
+        own = _offer(kind, page.hub.snapshot["source"] or kind, where)
+        own["settings"] = {}
+        offered.insert(0, own)
+        same = [own]
+    same[0]["current"] = True
+    return ok(sources=offered)
+
+
+def _offer(kind: str, name: str, detail: str | None, **settings: Any) -> dict[str, Any]:
+    cleared = {dotted: None for dotted in overlay.SETTABLE if KEYS[dotted].section == "source"}
+    wanted = cleared | {"source.kind": kind} | settings
+    return {"kind": kind, "name": name, "detail": detail, "current": False, "settings": wanted}
 
 
 def devices(root: Path) -> list[dict[str, Any]]:

@@ -40,11 +40,14 @@ async def listed(request: web.Request) -> web.Response:
 
     page = page_of(request)
     try:
-        return ok(studies=await _in_store(page, read))
+        found = await _in_store(page, read)
     except Refusal as refusal:
         if refusal.code != "no_studies":
             raise
-        return ok(studies=[])
+        found = []
+    free = _free_bytes(await page.value("recorder.folder"))
+    room = {"max_bytes": await page.value("recorder.max_size"), "free_bytes": free}
+    return ok(studies=found, used_bytes=sum(one["bytes"] for one in found), **room)
 
 
 async def shown(request: web.Request) -> web.Response:
@@ -53,7 +56,7 @@ async def shown(request: web.Request) -> web.Response:
     def read(store: Store) -> dict[str, Any]:
         study = _found(store, request)
         items = database.items(store.connection, study.id)
-        rows = [{k: v for k, v in asdict(item).items() if k not in ("file", "saved_monotonic")} for item in items]
+        rows = [{k: v for k, v in asdict(item).items() if k != "saved_monotonic"} for item in items]
         return {"study": _study(study, is_open(store, study)), "items": rows[-ITEMS:], "notice": RESEARCH_NOTICE}
 
     return ok(**await _in_store(page_of(request), read))
@@ -83,13 +86,13 @@ async def as_dicom(request: web.Request) -> web.StreamResponse:
 
 
 async def to_stick(request: web.Request) -> web.Response:
-    """Write it to a memory stick. {"stick": name, "format": "zip"|"dicom"}; without a name to the only one there is."""
+    """Write it to a memory stick. {"stick": name, "kind": "zip"|"dicom"}; without a name to the only one there is."""
     page = page_of(request)
-    said = await body_of(request, "stick", "format")
-    write = {"zip": _zip, "dicom": _dicom}.get(said.get("format", "zip"))
+    said = await body_of(request, "stick", "kind")
+    write = {"zip": _zip, "dicom": _dicom}.get(said.get("kind", "zip"))
     there = [stick for stick in sticks(page.root) if said.get("stick") in (None, stick.name)]
     if write is None:
-        raise Refusal(400, "format", "format is zip or dicom.")
+        raise Refusal(400, "kind", "kind is zip or dicom.")
     if len(there) != 1:
         what = "Plug one memory stick in, and wait until it is mounted." if not there else "Say which memory stick."
         raise Refusal(409, "stick", what)
@@ -170,7 +173,14 @@ def _found(store: Store, request: web.Request) -> Study:
 def _study(study: Study, is_now: bool) -> dict[str, Any]:
     said = {name: value for name, value in asdict(study).items() if name not in ("begun_monotonic", "boot")}
     state = "open" if is_now else "ended" if study.ended else "interrupted"
-    return said | {"state": state}
+    return said | {"state": state, "open": is_now}
+
+
+def _free_bytes(folder: Path) -> int | None:
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return None
 
 
 async def _ended(page: Page, request: web.Request) -> None:

@@ -9,7 +9,7 @@ from device.live.client import Away
 from device.live.message import Message
 from device.page.access import check_origin, check_session
 from device.page.live import POINT_S, STEP_S, encoded
-from device.page.page import Page, Route, body_of, page_of, session_of
+from device.page.page import SESSION, Page, Route, body_of, page_of
 from device.page.refuse import Refusal, ok, told
 
 WHOLE_SIDE = 1920
@@ -20,7 +20,7 @@ async def live(request: web.Request) -> web.StreamResponse:
     """Snapshots and pictures as they come."""
     check_origin(request, must=True)
     page = page_of(request)
-    return await page.hub.watch(request, page.access, session_of(request))
+    return await page.hub.watch(request, page.access, SESSION.get())
 
 
 async def snapshot(request: web.Request) -> web.Response:
@@ -87,7 +87,7 @@ async def save(request: web.Request) -> web.Response:
 
 
 async def discard(request: web.Request) -> web.Response:
-    """Let go of a held picture that is not saved, else delete what was saved last."""
+    """Let go of a held picture, else delete what was saved last of the open study."""
     await body_of(request)
     return told(await page_of(request).command("discard"))
 
