@@ -66,6 +66,10 @@ class Hub:
         self._said_at = self._step_at = self._point_at = -1e9
         self._changed, self._woken = asyncio.Event(), asyncio.Event()
 
+    def close(self) -> None:
+        """Let go of the daemon."""
+        self._client.close()
+
     async def run(self) -> None:
         """Ask for ever."""
         while True:

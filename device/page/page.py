@@ -53,6 +53,11 @@ class Page:
         self.now = options.effective(self.args)
         self.language = self.own.language
 
+    def close(self) -> None:
+        """Let go of the daemon."""
+        self.hub.close()
+        self.daemon.close()
+
     async def running(self) -> dict[str, tuple[Any, str]] | None:
         """(value, origin) of every key as the daemon runs with them; None when it does not answer."""
         try:

@@ -118,6 +118,7 @@ async def _hub(app: web.Application):
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
+    app[PAGE].close()
 
 
 def addresses(listen: str) -> Iterator[str | None]:

@@ -33,21 +33,10 @@ class Run:
 
     def __init__(self, folder: Path, fps: float) -> None:
         config = folder / "config.toml"
-        config.write_text(
-            f'[page]\nfolder = "{folder}/page"\nsocket = "{folder}/live.sock"\nport = {PORT}\n[governor]\nenabled = false\n'
-        )
-        command = [
-            sys.executable,
-            "-m",
-            "device.main",
-            "device",
-            "run",
-            "--page",
-            "--config",
-            config,
-            "--fps",
-            str(fps),
-        ]
+        page = f'[page]\nfolder = "{folder}/page"\nsocket = "{folder}/live.sock"\nport = {PORT}\n'
+        config.write_text(f"{page}[governor]\nenabled = false\n")
+        options = ["--page", "--config", str(config), "--fps", str(fps)]
+        command = [sys.executable, "-m", "device.main", "device", "run", *options]
         self.judged = 0
         self.ready = threading.Event()
         self.process = subprocess.Popen(
