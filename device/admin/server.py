@@ -85,15 +85,9 @@ class Helper:
         if not stat.S_ISREG(found.st_mode) or not 0 < found.st_size <= MOST_ZIP:
             raise UserError(f"A model is a ZIP file of at most {MOST_ZIP} bytes.")
         with tempfile.TemporaryDirectory(prefix="busi-kd-model-") as folder:
-            own = Path(folder, "own.zip")  # whoever handed it over may still write to it
             with os.fdopen(os.dup(descriptor), "rb") as stream:
                 stream.seek(0)
-                own.write_bytes(stream.read(MOST_ZIP + 1)[:MOST_ZIP])
-            bundle = Path(folder, "bundle")
-            bundle.mkdir()
-            with open(own, "rb") as stream:
-                unpack(stream, bundle)
-            return installed.install(bundle, models, whom)
+                return installed.install(unpack(stream, Path(folder)), models, whom)
 
 
 def peer(client: socket.socket) -> int:

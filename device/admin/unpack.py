@@ -1,8 +1,11 @@
 """A model bundle out of a ZIP file: flat, small, plain files and nothing else."""
 
+import io
 import re
 import stat
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,6 +16,8 @@ MOST_ZIP = 30_000_000  # bytes
 MOST_FILES, MOST_BYTES = 32, 64_000_000
 _NAME = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]{0,99}/)?[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _BLOCK = 1 << 20
+# What zipfile and zlib raise on bytes that are none of theirs.
+_DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, NotImplementedError, RuntimeError, EOFError, ValueError)
 
 
 def unpack(stream: BinaryIO, folder: Path) -> Path:
@@ -21,14 +26,17 @@ def unpack(stream: BinaryIO, folder: Path) -> Path:
     The files lie at the top of the ZIP or all in one folder of it. Raises UserError for anything else: other names,
     links, encryption, too much, damage.
     """
+    data = stream.read(MOST_ZIP + 1)  # a copy: whoever handed the file over may still write to it
+    if len(data) > MOST_ZIP:
+        raise UserError(f"A model is a ZIP file of at most {MOST_ZIP} bytes.")
     try:
-        with zipfile.ZipFile(stream) as archive:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
             files = [entry for entry in archive.infolist() if not entry.is_dir()]
             _check(files)
             left = MOST_BYTES
             for entry in files:
                 left -= _write(archive, entry, folder / entry.filename.rpartition("/")[2], left)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, OverflowError) as error:
+    except _DAMAGED as error:
         raise UserError(f"The file is no whole ZIP file ({error}); pack the bundle again.") from error
     return folder
 
@@ -40,6 +48,8 @@ def _check(files: list[zipfile.ZipInfo]) -> None:
         mode = entry.external_attr >> 16
         if not _NAME.fullmatch(entry.filename) or (stat.S_IFMT(mode) not in (0, stat.S_IFREG)):
             raise UserError(f"The ZIP file holds {entry.filename[:80]!r}, which belongs into no bundle.")
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise UserError("The ZIP file is packed in an unusual way; pack it with zip's usual method.")
         if entry.flag_bits & 0x1:
             raise UserError("The ZIP file is encrypted; pack the bundle without a password.")
     if len({entry.filename.rpartition("/")[0] for entry in files}) != 1:
