@@ -24,7 +24,7 @@ def running(tmp_path_factory: pytest.TempPathFactory, bundle_dir: Path) -> Itera
     config = configuration(folder, bundle_dir / "int8-full")
     daemon = Started(config)
     try:
-        daemon.wait_for("signal: waiting -> ok")
+        daemon.wait_for(" -> ok")
         yield Running(config, folder, daemon)
     finally:
         daemon.end()

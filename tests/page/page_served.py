@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -70,13 +71,18 @@ class Started:
         self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         self.lines: list[str] = []
 
-    def wait_for(self, start: str) -> str:
-        """Read its lines until one begins so."""
-        for line in self.process.stdout:
-            self.lines.append(line)
-            if line.startswith(start):
-                return line
-        raise AssertionError(f"the daemon ended without saying {start!r}: {self.lines[-5:]}")
+    def wait_for(self, part: str) -> str:
+        """Read its lines until one holds that; a daemon that does not say it is ended, and that is an error."""
+        patience = threading.Timer(PATIENCE_S, self.process.kill)
+        patience.start()
+        try:
+            for line in self.process.stdout:
+                self.lines.append(line)
+                if part in line:
+                    return line
+        finally:
+            patience.cancel()
+        raise AssertionError(f"the daemon ended without saying {part!r}: {self.lines[-5:]}")
 
     def end(self) -> None:
         """Stop it."""

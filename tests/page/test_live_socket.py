@@ -120,7 +120,7 @@ def test_a_socket_that_cannot_be_had_is_no_reason_not_to_judge(tmp_path: Path, b
     daemon = Started(config)
     try:
         assert "/proc/none/live.sock: cannot be made" in daemon.wait_for("page: OFF")
-        daemon.wait_for("signal: waiting -> ok")
+        daemon.wait_for(" -> ok")
     finally:
         daemon.end()
 
@@ -139,7 +139,7 @@ def test_without_a_page_there_is_no_socket_and_aiohttp_is_never_imported(tmp_pat
     config.write_text(config.read_text().replace("enabled = true\nfolder", "enabled = false\nfolder", 1))
     daemon = Started(config)
     try:
-        daemon.wait_for("signal: waiting -> ok")
+        daemon.wait_for(" -> ok")
         assert not (tmp_path / "live.sock").exists()
     finally:
         daemon.end()

@@ -117,7 +117,7 @@ def test_what_cannot_be_saved_is_told(tmp_path: Path, bundle_dir: Path, recorder
             assert (await browser.ask("POST", "/api/discard"))[1]["dropped"] == "held"
 
     try:
-        daemon.wait_for("signal: waiting -> ok")
+        daemon.wait_for(" -> ok")
         play(scenario)
     finally:
         daemon.end()
