@@ -58,7 +58,7 @@ async def clock(request: web.Request) -> web.Response:
 async def set_clock(request: web.Request) -> web.Response:
     """To a time from the browser: there is no network time in the field."""
     unix = (await body_of(request, "unix")).get("unix")
-    if isinstance(unix, bool) or not isinstance(unix, int | float):
+    if isinstance(unix, bool) or not isinstance(unix, int | float) or not abs(unix) < 1e15:
         raise Refusal(400, "unix", "unix is a number of seconds since 1970.")
     if system_clock().synchronised:
         raise Refusal(409, "synchronised", "The clock is set by the network; it is not set by hand.")

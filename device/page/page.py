@@ -1,6 +1,7 @@
 """One running page: its settings, access, the daemon and the helper; what the handlers share."""
 
 import argparse
+import json
 import tomllib
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
@@ -94,10 +95,17 @@ def page_of(request: web.Request) -> Page:
     return request.app[PAGE]
 
 
+def _loads(text: str) -> Any:
+    def refuse(word: str) -> None:
+        raise ValueError(f"{word} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
 async def body_of(request: web.Request, *names: str) -> dict[str, Any]:
     """The JSON object of a request. names: of the members that it may have. Raises Refusal."""
     try:
-        said = await request.json() if request.can_read_body else {}
+        said = await request.json(loads=_loads) if request.can_read_body else {}
     except (ValueError, RecursionError) as error:
         raise Refusal(400, "json", "The request is no JSON.") from error
     if not isinstance(said, dict) or set(said) - set(names):
