@@ -17,6 +17,7 @@ import numpy as np
 from aiohttp import WSMsgType, web
 
 from device.live.client import Away, Client
+from device.live.message import Message
 from device.page.access import Access
 from device.page.refuse import Refusal
 from device.page.sessions import Session
@@ -84,13 +85,21 @@ class Hub:
                 continue
 
     async def _ask(self) -> None:
+        if not self.watchers:  # whoever comes next must not see a picture of minutes ago
+            self._sequence = self.jpeg = None
         wanted = {"ask": "live", "picture": self.watchers > 0, "after": self._sequence}
         try:
-            message = await self._client.ask(wanted, ASK_S)
+            await self._asked(await self._client.ask(wanted, ASK_S))
         except Away as error:
-            self._sequence, self.jpeg = None, None
-            self._take(away(str(error)))
+            why = str(error)
+        except (KeyError, TypeError, ValueError, cv2.error) as error:
+            why = f"what the daemon answers is not understood ({type(error).__name__}); is it of another version?"
+        else:
             return
+        self._sequence = self.jpeg = None
+        self._take(away(why))
+
+    async def _asked(self, message: Message) -> None:
         about = message.said.get("picture")
         if about is not None:
             jpeg, width, height = await asyncio.get_running_loop().run_in_executor(

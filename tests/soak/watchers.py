@@ -45,10 +45,12 @@ class Run:
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
+        served = False
         for line in self.process.stdout:
+            served = served or line.startswith("page: http")
             if found := _JUDGED.match(line):
                 self.judged += int(found[1])
-                if self.judged:
+                if self.judged and served:
                     self.ready.set()
 
     async def rate(self, seconds: float) -> float:
