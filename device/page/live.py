@@ -100,7 +100,9 @@ class Hub:
         self._take(away(why))
 
     async def _asked(self, message: Message) -> None:
-        about = message.said.get("picture")
+        snapshot, about = message.said["snapshot"], message.said.get("picture")
+        if not isinstance(snapshot, dict) or not self.snapshot.keys() <= snapshot.keys():
+            raise TypeError("no snapshot")
         if about is not None:
             jpeg, width, height = await asyncio.get_running_loop().run_in_executor(
                 None, encoded, about, message.payload
@@ -108,7 +110,7 @@ class Hub:
             self._sequence, self.pictures = about["sequence"], self.pictures + 1
             head = {"type": "picture", "sequence": about["sequence"], "width": width, "height": height}
             self.head, self.jpeg = json.dumps(head), jpeg
-        self._take(message.said["snapshot"], about is not None)
+        self._take(snapshot, about is not None)
 
     def _take(self, snapshot: dict[str, Any], picture: bool = False) -> None:
         now, before, self.snapshot = time.monotonic(), self.snapshot, snapshot

@@ -18,6 +18,7 @@ from device.bundle import load_bundle
 from device.capture import Frame, NoData, NoSignal
 from device.daemon import Daemon
 from device.live.client import Client
+from device.live.message import encode
 from device.live.server import Live
 from device.notify import Notifier
 from device.page import live as live_page
@@ -294,5 +295,38 @@ def test_a_whole_screen_is_not_asked_of_a_source_that_is_not_cut(running) -> Non
         said = (await client.ask({"ask": "whole"})).said["picture"]
         assert (said["whole"], said["source"], said["width"], said["full_width"]) == (True, None, 640, 640)
         client.close()
+
+    play(scenario)
+
+
+def test_who_comes_next_sees_no_picture_of_before(running) -> None:
+    async def scenario() -> None:
+        async with serving(running.config) as served:
+            browser = await served.signed_in("watcher")
+            async with browser.live() as ws:
+                async for message in ws:
+                    if message.type == aiohttp.WSMsgType.BINARY:
+                        break
+            assert served.page.hub.jpeg is not None
+            while served.page.hub.jpeg is not None:  # the next question, with nobody there
+                await asyncio.sleep(0.02)
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("said", [{"ok": True}, {"snapshot": {}}, {"snapshot": 3}, {"snapshot": {}, "picture": {}}])
+def test_a_daemon_that_is_not_understood_is_said(tmp_path: Path, said: dict) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(4096)
+        writer.write(encode(said))
+        await writer.drain()
+
+    async def scenario() -> None:
+        async with await asyncio.start_unix_server(answer, tmp_path / "live.sock"):
+            hub = Hub(tmp_path / "live.sock", 1)
+            await hub._ask()
+            assert hub.snapshot["signal"]["state"] == "no daemon"
+            assert "not understood" in hub.snapshot["signal"]["detail"]
+            hub.close()
 
     play(scenario)
