@@ -18,6 +18,8 @@ COMMANDS = {
     "show": ("device.cli", "check a bundle and print what it is"),
     "config": ("device.config.cli", "check the configuration file, show what would run, print an example"),
     "doctor": ("device.doctor.cli", "check this machine, and say what to do"),
+    "health": ("device.doctor.health", "does the service run and tell fresh figures? --mend starts it again"),
+    "edid": ("device.capture.edid_cli", "give an HDMI bridge the EDID that it shows to the ultrasound machine"),
     "studies": ("device.studies_cli", "list, show, export, verify and delete what the recorder has saved"),
     "fleet": ("device.fleet.cli", "tell a broker and Prometheus of health and counts, never of pictures"),
     "page": ("device.page.cli", "serve the technician's page: what is seen now, setup, studies, health"),

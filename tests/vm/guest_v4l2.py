@@ -3,7 +3,9 @@
 Writes one JSON line for each scene into /answers/v4l2.jsonl; tests/vm/test_v4l2.py says what they should be.
 """
 
+import contextlib
 import errno
+import io
 import json
 import os
 import sys
@@ -22,6 +24,7 @@ from device.capture.pump import Pump
 from device.capture.v4l2 import V4L2Source
 from device.errors import UserError
 from device.latest import Latest
+from device.main import main as busi_kd
 
 PATIENCE_S = 60.0  # an emulated machine on a busy host
 WHITE, BLACK, RED = 6, 5, 7  # vivid's test patterns of one colour
@@ -222,7 +225,16 @@ def identity(vivid: Vivid) -> dict:
     bare = held()
     told = refusal(source)
     source.close()
-    return {"own": len(own) // 2, "kept": kept, "bare": bare, "open": told, "given": held()}
+    given, said = held(), []
+    for clear, words in ((False, []), (True, []), (False, ["--replace"])):  # the command, before the daemon is there
+        with v4l.Device("/dev/video0") as device:
+            if clear:
+                device.clear_edid()
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            busi_kd(["device", "edid", "/dev/video0", *words])
+        said.append(out.getvalue())
+    commanded = {"said": said, "by_command": held()}
+    return {"own": len(own) // 2, "kept": kept, "bare": bare, "open": told, "given": given, **commanded}
 
 
 def others(vivid: Vivid) -> dict:

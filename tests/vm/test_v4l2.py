@@ -112,6 +112,12 @@ def test_a_bridge_without_an_edid_is_given_one_and_its_own_is_left_alone(scenes:
         block[at : at + 2] = bytes(2)
         block[255] = 0
     assert given == ours
+    assert told["by_command"] == told["given"]  # busi-kd device edid, by the same driver
+    one, other = "shows an EDID of its own of 256 bytes, which stays", "shows busi-kd's EDID of 256 bytes now"
+    for said, what in zip(
+        told["said"], (one, other, other), strict=True
+    ):  # its own: vivid has altered what it was given
+        assert said.startswith(f"/dev/video0: {what}. "), said
 
 
 def test_other_nodes_of_the_same_driver_are_no_grabbers(scenes: dict) -> None:
