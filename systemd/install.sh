@@ -61,6 +61,7 @@ i2c=$unit.d/i2c.conf
 config=$root/etc/busi-kd/config.toml
 options=$root/etc/busi-kd/daemon.env # of versions before config.toml
 keys=$root/etc/busi-kd/trusted-keys
+users=$root/etc/sysusers.d/busi-kd.conf # the service's user
 
 [ -n "$root" ] || [ "$(id -u)" -eq 0 ] || die "this needs root; run it with sudo."
 
@@ -91,7 +92,7 @@ remove() {
             systemctl disable busi-kd.service || die "the service cannot be disabled."
         fi
     fi
-    rm -f "$unit"
+    rm -f "$unit" "$users"
     forbid_i2c
     rm -rf "$prefix"
     if systemd_runs; then
@@ -186,6 +187,9 @@ if [ "$uninstall" = yes ]; then
     remove
     exit 0
 fi
+# Its unit would be hidden by the one that this writes to /etc.
+[ ! -e "$root/usr/lib/busi-kd/bin/busi-kd" ] ||
+    die "the Debian package busi-kd is installed; this is for a checkout. Remove the package first: apt remove busi-kd"
 
 constraints=$checkout/constraints.txt
 python=$(command -v python3 || echo python3)
@@ -222,6 +226,8 @@ else
 fi
 migrate_options
 install -m 644 "$checkout/systemd/busi-kd.service" "$unit"
+install -D -m 644 "$checkout/systemd/sysusers.conf" "$users"
+[ -n "$root" ] || systemd-sysusers "$users" || die "the service's user could not be made; see $users."
 allow_i2c
 
 if [ -n "$root" ]; then

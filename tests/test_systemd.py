@@ -12,6 +12,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 
 from device import daemon, installed, run, trust
 from device.capture import pump
@@ -22,6 +23,7 @@ from device.telemetry import gauge
 
 ROOT = Path(__file__).parents[1]
 UNIT = ROOT / "systemd" / "busi-kd.service"
+UNITS = sorted(path for path in UNIT.parent.iterdir() if path.suffix in (".service", ".socket", ".timer"))
 INSTALL = ROOT / "systemd" / "install.sh"
 INSTALLED_UNIT = "etc/systemd/system/busi-kd.service"
 I2C = f"{INSTALLED_UNIT}.d/i2c.conf"
@@ -66,29 +68,77 @@ def with_i2c(root: Path) -> None:
         (root / name).write_text(text)
 
 
-def test_systemd_finds_nothing_to_complain_about(tmp_path: Path) -> None:
-    root = tmp_path / "root"
+def units_root(root: Path) -> Path:
+    """A root with every unit of systemd/ where install.sh puts its own, and with the programs that they start."""
     with_i2c(root)
     assert staged(root).returncode == 0
     assert (root / I2C).is_file()
     shutil.copytree("/usr/lib/systemd/system", root / "usr/lib/systemd/system", symlinks=True)
     (root / "lib").symlink_to("usr/lib")
-    program = root / "opt/busi-kd/bin/busi-kd"
-    program.parent.mkdir()
-    program.write_text("#!/bin/sh\n")
-    program.chmod(0o755)
-    done = analyze("verify", f"--root={root}", "busi-kd.service")
+    for unit in UNITS:
+        shutil.copy(unit, root / "etc/systemd/system")
+    for name in ("opt/busi-kd/bin/busi-kd", "usr/bin/cage", "usr/bin/chromium"):
+        program = root / name
+        program.parent.mkdir(parents=True, exist_ok=True)
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o755)
+    return root
+
+
+def test_systemd_finds_nothing_to_complain_about(tmp_path: Path) -> None:
+    done = analyze("verify", f"--root={units_root(tmp_path / 'root')}", *(unit.name for unit in UNITS))
     # An unknown key is a mere warning with status 0, hence the text.
     assert (done.returncode, done.stderr + done.stdout) == (0, "")
 
 
-def test_the_service_is_exposed_very_little() -> None:
-    done = analyze("security", "--offline=true", "--no-pager", "--threshold=20", UNIT)
+def test_what_systemd_would_complain_about_is_noticed(tmp_path: Path) -> None:
+    root = units_root(tmp_path / "root")
+    unit = root / "etc/systemd/system/busi-kd-edid.service"
+    unit.write_text(unit.read_text() + "ProtectNothing=yes\n")
+    assert "ProtectNothing" in analyze("verify", f"--root={root}", "busi-kd-edid.service").stderr
+
+
+def exposure(unit: Path) -> float:
+    """Of 10, lower is better."""
+    done = analyze("security", "--offline=true", "--no-pager", "--threshold=100", unit)
     assert done.returncode == 0, done.stdout + done.stderr
-    figure = re.search(r"exposure level for busi-kd.service: ([0-9.]+)", done.stdout)
-    assert float(figure[1]) <= 2.0
-    readme = (ROOT / "systemd" / "README.md").read_text()
-    assert f"({figure[1]} of 10" in readme
+    return float(re.search(r"exposure level for \S+: ([0-9.]+)", done.stdout)[1])
+
+
+@pytest.mark.parametrize("name", ["busi-kd", "busi-kd-edid", "busi-kd-health"])
+def test_the_services_are_exposed_very_little(name: str) -> None:
+    figure = exposure(ROOT / f"systemd/{name}.service")
+    assert figure <= 1.3
+    assert f"| `{name}.service` | {figure} |" in (ROOT / "systemd" / "README.md").read_text()
+
+
+def test_the_service_may_open_video_devices_and_the_firmware_alone_and_sees_no_network() -> None:
+    text = UNIT.read_text()
+    allowed = re.findall(r"^DeviceAllow=(.*)$", text, re.MULTILINE)
+    assert allowed == ["char-video4linux rw", "/dev/vcio rw"]
+    service = settings("Service")
+    assert (service["DevicePolicy"], service["PrivateNetwork"], service["IPAddressDeny"]) == ("closed", "yes", "any")
+    for drop_in in ("i2c.conf", "picamera2.conf"):  # whoever has such a sensor chooses it
+        assert not set(re.findall(r"^DeviceAllow=(.*)$", (ROOT / "systemd" / drop_in).read_text(), re.M)) & set(allowed)
+
+
+def test_the_services_run_as_the_users_that_are_made() -> None:
+    made = re.findall(r"^u (\S+)", (ROOT / "systemd/sysusers.conf").read_text(), re.MULTILINE)
+    named = {user for unit in UNITS for user in re.findall(r"^User=(.*)$", unit.read_text(), re.MULTILINE)}
+    assert named - set(made) == set()
+    groups = set(re.findall(r"^[ug] (\S+)", (ROOT / "systemd/sysusers.conf").read_text(), re.MULTILINE))
+    assert "i2c" in groups  # a drop-in that names a missing group would keep the service from starting
+
+
+def test_udev_and_the_edid_unit_mean_the_same_device() -> None:
+    rules, unit = (ROOT / "systemd/70-busi-kd.rules").read_text(), (ROOT / "systemd/busi-kd-edid.service").read_text()
+    (link,) = set(re.findall(r'SYMLINK\+="([^"]+)"', rules))
+    (wanted,) = set(re.findall(r'SYSTEMD_WANTS}\+="([^"]+)"', rules))
+    assert wanted == "busi-kd-edid.service"
+    command = ["systemd-escape", "--path", "--suffix=device", f"/dev/{link}"]
+    escaped = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    assert f"BindsTo={escaped}\n" in unit
+    assert f" device edid /dev/{link}\n" in unit
 
 
 def test_every_way_to_fail_again_and_again_ends_in_failed() -> None:
@@ -325,6 +375,9 @@ def fake(folder: Path, name: str, body: str) -> str:
 def test_each_failure_is_one_sentence_and_changes_nothing(bundle_dir: Path, tmp_path: Path) -> None:
     root, bundle = tmp_path / "root", bundle_dir / "float32"
     root.mkdir()
+    packaged = tmp_path / "packaged"
+    (packaged / "usr/lib/busi-kd/bin").mkdir(parents=True)
+    (packaged / "usr/lib/busi-kd/bin/busi-kd").touch()
     at_root = ("--root", root)
     old = fake(tmp_path / "old", "python3", '[ "$1" = --version ] && echo Python 3.9.2 && exit; exit 1')
     no_venv = fake(tmp_path / "no_venv", "python3", '[[ "$2" != *ensurepip* ]]')
@@ -336,6 +389,7 @@ def test_each_failure_is_one_sentence_and_changes_nothing(bundle_dir: Path, tmp_
     nobody = fake(tmp_path / "nobody", "id", "echo 1000")
     for options, path, why in (
         (("--bundel", bundle), None, "unknown option '--bundel'"),
+        (("--root", packaged, "--no-venv"), None, "apt remove busi-kd"),
         (("--bundle",), None, "--bundle needs a value"),
         (("--root", tmp_path / "absent", "--bundle", bundle), None, "absent: no such folder"),
         ((*at_root, "--no-venv", "--bundle", bundle), None, "nothing could check it"),
