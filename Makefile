@@ -1,15 +1,17 @@
-# Two commands set up a fresh machine that has Python 3.11 and make: `make demo` and `make test`.
+# Two commands set up a fresh machine that has Python 3.11 and make: `make demo` and `make test`. `make deb` packs the device;
+# options of systemd/package/build.py go into DEB, such as DEB="--suite trixie --arch arm64".
 PYTHON ?= $(or $(shell command -v python3.11),python3)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint clean help
+.PHONY: demo test lint deb clean help
 
 help:
 	@echo "make demo   the whole path once on synthetic phantoms (out/demo)"
 	@echo "make test   all tests"
 	@echo "make lint   ruff"
+	@echo "make deb    Debian packages of the device, for bookworm and trixie, arm64 and amd64 (dist/)"
 	@echo "make clean  remove .venv and out/"
 
 # One pip call with every package and every pin in it: a second, unpinned call pulls in numpy 2 and breaks onnx2tf.
@@ -30,6 +32,10 @@ test: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# Needs pip, of whichever Python there is, and none of the packages of $(VENV).
+deb:
+	$(if $(wildcard $(READY)),$(BIN)/python,$(PYTHON)) systemd/package/build.py $(DEB)
 
 clean:
 	rm -rf $(VENV) out
