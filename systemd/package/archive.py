@@ -24,7 +24,7 @@ COMPRESSIONS = ("xz", "none")  # none: three times as large, and quick
 def control(target: Target, version: str, kibibytes: int) -> str:
     """The file `control` (Debian Policy, section 5.3)."""
     # The Python of the suite by its own name: a later Debian keeps it installed, and then busi-kd runs on.
-    depends = f"python{target.suite.python}, libc6 (>= 2.34), libgcc-s1, libstdc++6, systemd (>= 252), udev"
+    depends = f"python{target.suite.python}, libc6 (>= 2.34), libgcc-s1, libstdc++6, zlib1g, systemd (>= 252), udev"
     return f"""\
 Package: {staging.NAME}
 Version: {version}

@@ -108,7 +108,8 @@ def _documents(root: Path, source: Path, target: Target, version: str, built: in
         f" -- {MAINTAINER}  {when}\n"
     )
     (doc / "changelog.gz").write_bytes(gzip.compress(entry.encode(), 9, mtime=0))
-    _write(doc / "copyright", copyright_of(root / target.site))
+    _copy(HERE / "debian/lintian-overrides", root / "usr/share/lintian/overrides/busi-kd")
+    _write(doc / "copyright", copyright_of(root, root / target.site))
 
 
 MAINTAINER = "busi-kd developers <busi-kd@busi-kd.invalid>"
@@ -121,7 +122,7 @@ def date(seconds: int) -> str:
     return formatdate(seconds)
 
 
-def copyright_of(site: Path) -> str:
+def copyright_of(root: Path, site: Path) -> str:
     """Whose work is in the package, with the places of the licences that the wheels bring along."""
     head = (HERE / "debian/copyright").read_text()
     parts = [head]
@@ -133,7 +134,7 @@ def copyright_of(site: Path) -> str:
             for path in folder.rglob("*")
             if path.is_file() and re.match(r"(licen[cs]e|copying|notice|authors)", path.name, re.IGNORECASE)
         )
-        where = "".join(f"  /{site.relative_to(site.parents[4])}/{text}\n" for text in texts) or "  none in the wheel\n"
+        where = "".join(f"  /{site.relative_to(root)}/{text}\n" for text in texts) or "  none in the wheel\n"
         parts.append(f"\n{fields['Name']} {fields['Version']}: {' '.join(licence.split())[:200]}\n{where}")
     return "".join(parts)
 
