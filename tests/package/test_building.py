@@ -15,7 +15,7 @@ import pytest
 import roots
 import staging
 import wheels
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from target import ARCHES, HERE, PREFIX, ROOT, SUITES, Target
 
@@ -195,6 +195,7 @@ NAMES = st.from_regex(r"[a-z][a-z0-9]{0,8}(-[a-z0-9]{1,5})?", fullmatch=True)
 HASHES = st.lists(st.binary(min_size=32, max_size=32).map(bytes.hex), min_size=1, max_size=3, unique=True)
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.dictionaries(NAMES, st.tuples(st.from_regex(r"[0-9]{1,3}(\.[0-9]{1,3}){0,3}", fullmatch=True), HASHES)))
 def test_a_lock_file_reads_back(wanted: dict[str, tuple[str, list[str]]]) -> None:
     import tempfile
