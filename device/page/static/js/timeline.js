@@ -1,0 +1,88 @@
+// The last 60 seconds: a row of cells, each as high as P(malignant), coloured by verdict and hatched where there was no
+// picture. Drawn on a canvas; what it says is also told in words.
+
+import { h, say } from "./dom.js";
+import { get } from "./api.js";
+import { known, number, t } from "./texts.js";
+
+const EVERY_MS = 1000;
+const SECONDS = 60;
+
+/** The strip; `stop()` ends its asking. */
+export function timeline() {
+  const canvas = h("canvas", { class: "strip-canvas", width: 600, height: 40, "aria-hidden": "true" });
+  const words = h("p", { class: "unseen", id: "timeline-words" });
+  const ends = h("div", { class: "strip-ends", "aria-hidden": "true" }, h("span", { text: t("timeline.then") }), h("span", { text: t("timeline.now") }));
+  const element = h("section", { class: "strip", id: "timeline", "aria-label": t("timeline.title") }, canvas, ends, words);
+  let told = 0;
+
+  async function refresh() {
+    if (document.hidden) return;
+    try {
+      const answer = await get("/api/timeline");
+      draw(canvas, answer.points, answer.step_s, answer.at);
+      element.dataset.points = answer.points.length;
+      if (performance.now() - told > 5000) {
+        told = performance.now();
+        say(words, inWords(answer.points, answer.step_s));
+      }
+    } catch {
+      draw(canvas, [], 0.5); // the main view says that the connection is gone
+    }
+  }
+
+  const timer = setInterval(refresh, EVERY_MS);
+  refresh();
+  return { element, stop: () => clearInterval(timer) };
+}
+
+function inWords(points, step) {
+  const seconds = {};
+  for (const point of points) {
+    const what = point.state === "ok" && point.label ? point.label : "nothing";
+    seconds[what] = (seconds[what] ?? 0) + step;
+  }
+  const parts = Object.entries(seconds).map(([label, n]) => `${known("verdict", label) ?? t("timeline.nothing")} ${t("seconds", { n: number(n) })}`);
+  return parts.length ? parts.join(", ") : t("timeline.empty");
+}
+
+/** points: of /api/timeline. The newest stands where a line of text ends. */
+export function draw(canvas, points, step, now) {
+  const scale = window.devicePixelRatio || 1;
+  const [width, height] = [Math.round(canvas.clientWidth * scale), Math.round(canvas.clientHeight * scale)];
+  if (!width || !height) return;
+  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+  const context = canvas.getContext("2d");
+  const style = getComputedStyle(canvas);
+  const colour = (name) => style.getPropertyValue(`--${name}`).trim();
+  const backwards = style.direction === "rtl";
+  const latest = now ?? points.at(-1)?.at ?? 0;
+  const cell = (width * step) / SECONDS;
+  context.clearRect(0, 0, width, height);
+  for (const point of points) {
+    const end = 1 - (latest - point.at) / SECONDS;
+    if (end <= 0) continue;
+    const right = backwards ? width * (1 - end) + cell : width * end;
+    const left = right - cell;
+    const seen = point.state === "ok" && point.label;
+    if (!seen) {
+      hatch(context, left, cell, height, colour("faint"));
+      continue;
+    }
+    const tall = Math.max(0.12, point.malignant ?? 0.5) * (height - 4 * scale);
+    context.fillStyle = colour(point.label === "abstain" ? "abstain" : point.label);
+    // cannot say: a hollow cell, so that it is no mere shade of the others
+    if (point.label === "abstain") context.fillRect(left, height / 2 - 1.5 * scale, cell + 0.5, 3 * scale);
+    else context.fillRect(left, height - tall, cell + 0.5, tall);
+    if (point.label === "malignant") context.fillRect(left, 0, cell + 0.5, 3 * scale); // marked at the top as well
+  }
+}
+
+function hatch(context, left, cell, height, colour) {
+  context.strokeStyle = colour;
+  context.lineWidth = 1;
+  context.beginPath();
+  context.moveTo(left, height);
+  context.lineTo(left + cell, 0);
+  context.stroke();
+}
