@@ -1,6 +1,6 @@
 // Freeze, sweep, save, discard, and what was answered: the answer stays until the next one, for gloves are slow.
 
-import { button, english, h, mark, say, show } from "./dom.js";
+import { button, english, h, mark, refusal, say, show } from "./dom.js";
 import { post, Refused } from "./api.js";
 import { sure } from "./dialog.js";
 import { number, t } from "./texts.js";
@@ -23,16 +23,15 @@ export function actions(now) {
       if (said) tell("good", said);
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
-      const { text, english: foreign } = error.sentence;
-      tell("bad", text, foreign);
+      tell("bad", ...refusal(error));
     } finally {
       busy = false;
     }
   }
 
-  function tell(kind, text, foreign = false) {
+  function tell(kind, ...parts) {
     mark(answer, "kind", kind);
-    answer.replaceChildren(foreign ? english(text) : text);
+    answer.replaceChildren(...parts);
   }
 
   async function hold() {
@@ -56,7 +55,7 @@ export function actions(now) {
     const question = !now()?.held && last?.number != null ? t("discard-saved", { number: last.number }) : t("discard-held");
     if (!(await sure(question, t("discard"), { danger: true }))) return null;
     const done = await post("/api/discard");
-    return done.what === "item" || done.number != null ? t("answer.discarded-item", { number: done.number ?? "" }) : t("answer.discarded-held");
+    return done.dropped === "saved" ? t("answer.discarded-item", { number: done.number ?? "" }) : t("answer.discarded-held");
   }
 
   return {
@@ -79,7 +78,7 @@ export function actions(now) {
       show(answer, true);
       if (last && last.ok === false && last.error && answer.dataset.told !== last.error) {
         answer.dataset.told = last.error; // what the device could not save by itself
-        tell("bad", last.error, true);
+        tell("bad", english(last.error));
       }
     },
   };

@@ -1,8 +1,11 @@
 // Requests to the device: JSON both ways, the session's token on whatever changes something, and one kind of error.
 
-import { known, t } from "./texts.js";
+import { known, language, t } from "./texts.js";
 
-export const session = { role: null, csrf: null, pin_set: true, local: false, locked_s: null, language: "en", version: "" };
+// Codes whose sentence names what is wrong; a translation of the code alone would hide it.
+const DETAILED = ["wrong", "not_saved", "system", "http", "json"];
+
+export const session = { role: null, csrf: null, pin_set: true, local: false, local_without_pin: false, locked_s: null, language: "en", version: "" };
 let signedOut = () => {};
 
 /** Whom to tell when the device says that the session is over. */
@@ -19,14 +22,16 @@ export class Refused extends Error {
     this.answer = answer;
   }
 
-  /** The sentence to show: in the page's language where the code is known, else the device's own. */
+  /** What to show: `text` in the page's language, and `detail`, the device's own English sentence where it says more. */
   get sentence() {
     const own = this.code && known("error", this.code);
-    return { text: own || this.message || t("error.other"), english: !own && Boolean(this.message) };
+    const detail = this.message && (!own || DETAILED.includes(this.code)) ? this.message : null;
+    if (detail && language === "en") return { text: null, detail };
+    return { text: own || (detail ? null : t("error.other")), detail };
   }
 }
 
-const OFFLINE = { error: null, code: "no connection" };
+const OFFLINE = { error: null, code: "no_connection" };
 
 /** Send a request. body: JSON, or FormData as it is. Raises Refused. */
 export async function ask(method, path, body) {
@@ -53,5 +58,7 @@ export const remove = (path) => ask("DELETE", path);
 /** Ask who this is, and keep it. */
 export async function refresh() {
   Object.assign(session, await get("/api/session"));
+  // The device's own screen, where its owner has said that whoever stands before it may use it.
+  if (session.role === null && session.local && session.local_without_pin) Object.assign(session, await post("/api/session", { role: "technician" }));
   return session;
 }

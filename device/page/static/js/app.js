@@ -68,7 +68,7 @@ function header(watcher) {
     h("a", { class: "tab", href: `#${name}`, "aria-current": name === shownView ? "page" : null, text: t(`tab.${name}`) }),
   );
   const dark = h("button", { type: "button", class: "round", id: "theme", "aria-label": t("theme"), on: { click: swapTheme } }, icon("theme"));
-  const out = h("button", { type: "button", class: "round", id: "leave", "aria-label": t("sign-out"), on: { click: signOut } }, icon("leave"));
+  const out = session.local && session.local_without_pin ? null : h("button", { type: "button", class: "round", id: "leave", "aria-label": t("sign-out"), on: { click: signOut } }, icon("leave"));
   // A second screen has no button at all: whoever only watches can change nothing, not even by mistake.
   const element = watcher
     ? h("header", { class: "head" }, h("p", { class: "watching", text: t("watching") }), state.element)

@@ -11,7 +11,7 @@ const HOT = 75; // degrees; the firmware slows the processor at 80
 export function condition() {
   const parts = {};
   const chip = (name, picture) => {
-    const value = h("span", { class: "chip-value" });
+    const value = h("span", { class: "chip-value", dir: "ltr" });
     parts[name] = { value, chip: h("li", { class: "chip", id: `chip-${name}` }, icon(picture), h("span", { class: "unseen", text: `${t(`machine.${name}`)}: ` }), value) };
     return parts[name].chip;
   };
@@ -24,7 +24,7 @@ export function condition() {
       mark(parts.battery.chip, "level", level(machine));
       say(parts.temperature.value, machine.temperature_c == null ? "– °C" : `${number(machine.temperature_c)} °C`);
       mark(parts.temperature.chip, "level", machine.temperature_c >= HOT ? "low" : null);
-      say(parts.fps.value, `${fresh && snapshot?.fps != null ? number(snapshot.fps) : "–"} FPS`);
+      say(parts.fps.value, `${fresh && snapshot?.fps != null ? number(snapshot.fps) : "–"} /s`);
     },
   };
 }

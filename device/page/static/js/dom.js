@@ -44,6 +44,11 @@ export function english(text, tag = "span", attributes = {}) {
   return h(tag, { lang: "en", dir: "ltr", text, ...attributes });
 }
 
+/** What an api.Refused says, as nodes. */
+export function refusal({ sentence: { text, detail } }) {
+  return [text, text && detail ? " " : null, detail && english(detail)].filter(Boolean);
+}
+
 const PATHS = {
   battery: "M3 8h15v8H3zM20 10v4M5 10h6v4H5z",
   charging: "M3 8h15v8H3zM20 10v4M11 9l-3 4h4l-2 3",

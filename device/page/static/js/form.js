@@ -1,6 +1,6 @@
 // What the setup's parts share: a line for what was answered, and fields with a label.
 
-import { english, h, mark } from "./dom.js";
+import { h, mark, refusal } from "./dom.js";
 import { Refused } from "./api.js";
 import { t } from "./texts.js";
 
@@ -18,8 +18,7 @@ export function outcome(id = "outcome") {
     clear: () => put(null),
     refused(error) {
       if (!(error instanceof Refused)) throw error;
-      const { text, english: foreign } = error.sentence;
-      put("bad", foreign ? english(text) : text);
+      put("bad", ...refusal(error));
     },
     /** Do it; say what came of it. done: the text, or a function of the answer that gives it. */
     async of(promise, done) {

@@ -35,8 +35,8 @@ export function modelPart() {
 
   async function upload() {
     const chosen = file.files[0];
-    if (!chosen) return said.refused(new Refused(400, { code: "no file" }));
-    if (chosen.size > MOST_BYTES) return said.refused(new Refused(413, { code: "too large" }));
+    if (!chosen) return said.refused(new Refused(400, { code: "no_file" }));
+    if (chosen.size > MOST_BYTES) return said.refused(new Refused(413, { code: "too_large" }));
     const body = new FormData();
     body.append("bundle", chosen, chosen.name);
     said.busy(t("model.sending", { n: number(chosen.size / 1e6, 1) }));

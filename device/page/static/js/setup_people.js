@@ -78,7 +78,7 @@ export function pinPart() {
       h("p", { text: t("pairing.what") }),
       h("div", { class: "row" }, button(t("pairing.show"), pair, { id: "pairing-show" }), paired),
       h("h3", { text: t("pin.change") }),
-      h("div", { class: "row top" }, h("div", { class: "stack" }, fields.map((one) => one.element), button(t("pin.keep"), store, { kind: "main", id: "pin-keep" })), keys),
+      h("div", { class: "row top" }, h("form", { class: "stack", on: { submit: (event) => event.preventDefault() } }, fields.map((one) => one.element), button(t("pin.keep"), store, { kind: "main", id: "pin-keep" })), keys),
       said.element,
     ),
     stop: () => clearInterval(timer),

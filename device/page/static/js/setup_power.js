@@ -22,7 +22,7 @@ export function powerPart() {
   function updater() {
     const file = h("input", { type: "file", id: "update-file" });
     const send = async () => {
-      if (!file.files[0]) return said.refused(new Refused(400, { code: "no file" }));
+      if (!file.files[0]) return said.refused(new Refused(400, { code: "no_file" }));
       if (!(await sure(t("update.sure"), t("update.send")))) return null;
       const body = new FormData();
       body.append("update", file.files[0], file.files[0].name);

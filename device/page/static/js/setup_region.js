@@ -18,6 +18,7 @@ export function regionPart() {
   const frame = s("rect", { class: "region-rect" });
   const corners = [0, 1, 2, 3].map(() => s("circle", { class: "region-corner" }));
   const overlay = s("svg", { class: "region-overlay", id: "region-overlay", tabindex: "0", role: "application", "aria-label": t("region.draw"), "aria-describedby": "region-keys" }, dim, frame, corners);
+  const holder = h("div", { class: "screen-box" }, picture, overlay);
   const words = h("p", { id: "region-words", class: "fact", role: "status" });
   const keep = button(t("region.keep"), store, { kind: "main", id: "region-keep", disabled: true });
   const confirm = button(t("region.confirm"), () => said.of(post("/api/region/confirm"), t("region.confirmed")).then(look), { id: "region-confirm", disabled: true });
@@ -27,6 +28,7 @@ export function regionPart() {
   let changed = false;
   let drag = null;
   let url = null;
+  let told = null;
 
   async function look() {
     try {
@@ -44,6 +46,9 @@ export function regionPart() {
     if (document.hidden || drag !== null) return;
     const reply = await fetch("/api/frame.jpg?whole=1", { cache: "no-store", credentials: "same-origin" }).catch(() => null);
     if (!reply?.ok) return say(words, t("region.no-picture"));
+    // The picture may have been made smaller on its way; regions are of the screen as it is.
+    const sides = /^(\d+)x(\d+)$/.exec(reply.headers.get("X-Frame-Size") ?? "");
+    told = sides && { width: Number(sides[1]), height: Number(sides[2]) };
     const before = url;
     url = URL.createObjectURL(await reply.blob());
     picture.src = url;
@@ -51,8 +56,9 @@ export function regionPart() {
   }
 
   picture.addEventListener("load", () => {
-    Object.assign(size, { width: picture.naturalWidth, height: picture.naturalHeight });
+    Object.assign(size, told ?? { width: picture.naturalWidth, height: picture.naturalHeight });
     overlay.setAttribute("viewBox", `0 0 ${size.width} ${size.height}`);
+    holder.style.setProperty("--aspect", size.width / size.height); // so that the whole screen fits, without scrolling
     draw();
   });
 
@@ -129,7 +135,7 @@ export function regionPart() {
       "div",
       { class: "stack" },
       h("p", { text: t("region.what") }),
-      h("div", { class: "screen-box" }, picture, overlay),
+      holder,
       words,
       h("p", { class: "unseen", id: "region-keys", text: t("region.keys") }),
       h("div", { class: "row" }, keep, confirm, find),

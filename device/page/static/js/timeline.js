@@ -1,5 +1,5 @@
-// The last 60 seconds: a row of cells, each as high as P(malignant), coloured by verdict and hatched where there was no
-// picture. Drawn on a canvas; what it says is also told in words.
+// The last 60 seconds: a row of cells. Each verdict has its colour and its height, so that it is told without colour as
+// well; where there was no picture it is hatched. Drawn on a canvas; what it says is also told in words.
 
 import { h, say } from "./dom.js";
 import { get } from "./api.js";
@@ -7,6 +7,7 @@ import { known, number, t } from "./texts.js";
 
 const EVERY_MS = 1000;
 const SECONDS = 60;
+const HEIGHTS = { malignant: 1, benign: 0.55, normal: 0.25 };
 
 /** The strip; `stop()` ends its asking. */
 export function timeline() {
@@ -69,12 +70,10 @@ export function draw(canvas, points, step, now) {
       hatch(context, left, cell, height, colour("faint"));
       continue;
     }
-    const tall = Math.max(0.12, point.malignant ?? 0.5) * (height - 4 * scale);
-    context.fillStyle = colour(point.label === "abstain" ? "abstain" : point.label);
-    // cannot say: a hollow cell, so that it is no mere shade of the others
-    if (point.label === "abstain") context.fillRect(left, height / 2 - 1.5 * scale, cell + 0.5, 3 * scale);
-    else context.fillRect(left, height - tall, cell + 0.5, tall);
-    if (point.label === "malignant") context.fillRect(left, 0, cell + 0.5, 3 * scale); // marked at the top as well
+    context.fillStyle = colour(point.label);
+    const tall = (HEIGHTS[point.label] ?? 0) * height;
+    if (tall) context.fillRect(left, height - tall, cell + 0.5, tall);
+    else context.fillRect(left, height / 2 - 2 * scale, cell + 0.5, 4 * scale); // cannot say: a line in the middle
   }
 }
 

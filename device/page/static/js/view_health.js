@@ -1,7 +1,7 @@
 // The health view: what the doctor found, the last hour, and the end of the journal.
 
-import { button, english, h, icon } from "./dom.js";
-import { get } from "./api.js";
+import { button, english, h, icon, refusal } from "./dom.js";
+import { get, Refused } from "./api.js";
 import { outcome } from "./form.js";
 import { linePlot } from "./plot.js";
 import { known, number, t } from "./texts.js";
@@ -60,7 +60,8 @@ export function healthView() {
       journal.textContent = lines.join("\n") || t("health.no-journal");
       if (atEnd) journal.scrollTop = journal.scrollHeight;
     } catch (error) {
-      journal.textContent = error.sentence?.text ?? "";
+      if (!(error instanceof Refused)) throw error;
+      journal.replaceChildren(...refusal(error));
     }
   }
 

@@ -1,6 +1,6 @@
 // The main view: picture, verdict, bars, the last minute, and the buttons.
 
-import { h, mark, say, show } from "./dom.js";
+import { english, h, mark, say, show } from "./dom.js";
 import { actions } from "./actions.js";
 import { warnings } from "./condition.js";
 import { livePicture } from "./picture.js";
@@ -19,13 +19,15 @@ export function mainView({ live, watcher }) {
   const does = watcher ? null : actions(() => live().snapshot);
   const signal = h("p", { class: "signal", id: "signal" });
   const quality = h("p", { class: "fact", id: "quality" });
-  const model = h("p", { class: "fact", id: "model" });
+  const model = h("p", { class: "fact", id: "model" }, `${t("model-title")}: `);
+  const named = english("");
+  model.append(named);
   const cautions = h("p", { class: "fact caution", id: "cautions", lang: "en", dir: "ltr" });
   const veils = [veil(), veil()];
   picture.element.append(veils[0].element);
   verdict.element.append(veils[1].element);
   let heard = null;
-  const side = h("div", { class: "side" }, verdict.element, likely.element, h("div", { class: "facts" }, signal, quality, model, cautions));
+  const side = h("div", { class: "side" }, verdict.element, likely.element, h("div", { class: "facts", tabindex: "-1" }, signal, quality, model, cautions));
   const element = h(
     "div",
     { class: "main-view", "data-watcher": watcher ? "yes" : null },
@@ -57,7 +59,7 @@ export function mainView({ live, watcher }) {
       say(signal, `${t("signal-title")}: ${state === null ? t("unknown") : (known("signal", state) ?? state)}`);
       const seen = cover === null ? snapshot.quality?.state : null;
       say(quality, `${t("quality-title")}: ${seen ? (known("quality", seen) ?? seen) : t("unknown")}`);
-      say(model, snapshot?.model ? modelWords(snapshot) : "");
+      say(named, snapshot?.model ? modelWords(snapshot) : "–");
       show(cautions, Boolean(snapshot?.cautions?.length));
       say(cautions, (snapshot?.cautions ?? []).join(" "));
     },
@@ -66,5 +68,5 @@ export function mainView({ live, watcher }) {
 
 function modelWords({ model, latency_ms: latency }) {
   const name = [model.name, model.id, model.variant].filter(Boolean).join(" · ");
-  return `${t("model-title")}: ${name}${latency == null ? "" : ` · ${number(latency)} ms`}`;
+  return `${name}${latency == null ? "" : ` · ${number(latency)} ms`}`;
 }

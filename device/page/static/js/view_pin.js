@@ -1,7 +1,7 @@
 // The PIN pad, its lock-out, and the first PIN. Large keys of its own: a touch screen in a kiosk has no keyboard; a real
 // keyboard works as well.
 
-import { button, english, h, mark, say, show } from "./dom.js";
+import { button, h, mark, refusal, say } from "./dom.js";
 import { ask, Refused, refresh, session } from "./api.js";
 import { choose, LANGUAGES, language, number, speak, t } from "./texts.js";
 
@@ -82,11 +82,13 @@ export function pinPad(rendered) {
     }
   }
 
-  function refused({ status, answer, sentence }) {
+  function refused(error) {
+    const { status, answer } = error;
     if (status === 429) return lock(answer.locked_s ?? 30);
     const left = answer.left;
+    if (answer.locked_s) return lock(answer.locked_s);
     if (status === 403) return say(said, left == null ? t("pin.wrong") : t("pin.wrong-left", { n: number(left) }));
-    said.replaceChildren(sentence.english ? english(sentence.text) : sentence.text);
+    return said.replaceChildren(...refusal(error));
   }
 
   function lock(seconds) {
@@ -137,7 +139,7 @@ export function firstPin(rendered) {
       rendered();
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
-      said.replaceChildren(error.sentence.english ? english(error.sentence.text) : error.sentence.text);
+      said.replaceChildren(...refusal(error));
     }
   });
   const element = h("section", { class: "pin", id: "first-pin" }, h("div", { class: "pin-head" }, h("h1", { text: t("first-pin.title") }), h("p", { text: t("first-pin.why") }), what, tongues(rendered), said), keys.element);

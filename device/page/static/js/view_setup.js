@@ -27,7 +27,7 @@ const PARTS = {
 
 /** Build it. context: {live, render}. A part returns {element, update?, draw?, stop?}. */
 export function setupView(context) {
-  const wanted = location.hash.split("/")[1];
+  const wanted = location.hash.split("/")[1]; // none: on a narrow screen the list alone
   const open = wanted in PARTS ? wanted : "source";
   const list = Object.keys(PARTS).map((name) =>
     h("li", {}, h("a", { class: "part", href: `#setup/${name}`, "aria-current": name === open ? "true" : null, text: t(`setup.${name}`) })),
@@ -35,9 +35,10 @@ export function setupView(context) {
   const part = PARTS[open](context);
   const element = h(
     "div",
-    { class: "setup-view" },
+    { class: "setup-view", "data-chosen": wanted in PARTS ? "yes" : null },
     h("h1", { text: t("view.setup") }),
     h("nav", { class: "parts", "aria-label": t("setup.parts") }, h("ul", {}, list)),
+    h("a", { class: "back to-parts", href: "#setup", text: t("setup.parts") }),
     h("section", { class: "card part-body", id: `setup-${open}`, "aria-labelledby": "part-title" }, h("h2", { id: "part-title", text: t(`setup.${open}`) }), part.element),
   );
   return { element, update: part.update ?? (() => {}), draw: part.draw ?? (() => {}), stop: part.stop ?? (() => {}) };
