@@ -3,7 +3,7 @@
 import { known, language, t } from "./texts.js";
 
 // Codes whose sentence names what is wrong; a translation of the code alone would hide it.
-const DETAILED = ["wrong", "not_saved", "system", "http", "json"];
+const DETAILED = ["wrong", "value", "region", "option", "open", "store", "form", "refused", "not_saved", "system", "http", "json"];
 
 export const session = { role: null, csrf: null, pin_set: true, local: false, local_without_pin: false, locked_s: null, language: "en", version: "" };
 let signedOut = () => {};

@@ -11,6 +11,7 @@ const MUCH_BLACK = 0.65;
 const MUCH_WHITE = 0.05;
 const DULL = 120; // when 99 places of 100 are darker than that, gain or brightness is low
 const EVERY_MS = 1000;
+const SIDE = 256; // places a side that are counted
 
 /** Shares 0..1 of RGBA pixels that are black and white, and the grey level that 99 of 100 places stay below. */
 export function measure(data) {
@@ -37,6 +38,8 @@ export function brightnessPart() {
   const words = h("p", { class: "big-words", id: "brightness-words", role: "status" });
   const chart = h("canvas", { class: "histogram", width: 256, height: 60, role: "img", "aria-label": t("brightness.chart") });
   const values = { black: h("dd"), white: h("dd") };
+  const copy = h("canvas", { width: SIDE, height: SIDE }).getContext("2d", { willReadFrequently: true });
+  copy.imageSmoothingEnabled = false; // places are picked, not mixed: mixed ones would not be clipped any more
   let covered = true;
 
   function look() {
@@ -44,8 +47,8 @@ export function brightnessPart() {
       mark(words, "kind", "bad");
       return say(words, t("brightness.no-picture"));
     }
-    const { width, height } = preview.canvas;
-    const found = measure(preview.canvas.getContext("2d").getImageData(0, 0, width, height).data);
+    copy.drawImage(preview.canvas, 0, 0, SIDE, SIDE);
+    const found = measure(copy.getImageData(0, 0, SIDE, SIDE).data);
     const key = sentence(found);
     mark(words, "kind", key === "brightness.good" ? "good" : "bad");
     say(words, t(key));

@@ -4,7 +4,7 @@ import { button, english, h } from "./dom.js";
 import { ask, get, post, Refused } from "./api.js";
 import { sure } from "./dialog.js";
 import { outcome } from "./form.js";
-import { known, number, t } from "./texts.js";
+import { number, t } from "./texts.js";
 
 const MOST_BYTES = 30e6;
 
@@ -17,18 +17,20 @@ export function modelPart() {
 
   async function look() {
     try {
-      const { current, previous } = await get("/api/models");
-      back.disabled = !previous;
-      facts.replaceChildren(about(t("model.current"), current), previous ? about(t("model.previous"), previous) : h("p", { class: "fact", text: t("model.no-previous") }));
+      const { models, runs } = await get("/api/models");
+      const installed = models.some((one) => one.which === "current");
+      back.disabled = !installed && !models.some((one) => one.which === "previous");
+      facts.replaceChildren(...models.map((one) => about(one, one.id === runs)));
     } catch (error) {
       said.refused(error);
     }
   }
 
-  function about(title, model) {
-    if (!model) return h("p", { class: "fact", text: `${title}: ${t("unknown")}` });
+  function about(model, runs) {
+    const title = t(`model.${model.which}`);
+    if (model.error) return h("p", {}, `${title}: `, english(model.error));
     const signed = model.signed_by ? t("model.signed", { by: model.signed_by }) : t("model.unsigned");
-    return h("dl", { class: "pairs" }, pair(title, english(model.name ?? "?", "span")), pair(t("model.id"), english([model.id, model.variant].filter(Boolean).join(" · "), "code")), pair(t("model.signature"), signed), model.from && pair(t("model.from"), known("model.from", model.from) ?? model.from));
+    return h("dl", { class: "pairs" }, pair(title, english(model.name ?? "?", "span")), pair(t("model.id"), english([model.id, model.variant].filter(Boolean).join(" · "), "code")), pair(t("model.signature"), signed), runs && h("div", {}, h("dt", { class: "badge", text: t("model.runs") }), h("dd")));
   }
 
   const pair = (name, value) => h("div", {}, h("dt", { text: name }), h("dd", {}, value));

@@ -33,9 +33,12 @@ export function regionPart() {
   async function look() {
     try {
       const answer = await get("/api/region");
-      confirm.disabled = answer.state !== "found";
-      if (!changed && answer.region) box = { x: answer.region.x, y: answer.region.y, width: answer.region.width, height: answer.region.height };
-      if (!changed) say(words, answer.region ? t("region.is", { state: known("region-state", answer.state) ?? answer.state ?? "" }) : t("region.none"));
+      const { current, stored } = answer;
+      const there = current.region !== null && current.x !== undefined;
+      const state = stored.find((one) => one.region === current.region)?.state ?? (current.by_hand ? "set by hand" : "found");
+      confirm.disabled = !there || state !== "found";
+      if (!changed) box = there ? { x: current.x, y: current.y, width: current.width, height: current.height } : null;
+      if (!changed) say(words, there ? t("region.is", { state: known("region-state", state) ?? state }) : t("region.none"));
       draw();
     } catch (error) {
       said.refused(error);
@@ -123,7 +126,7 @@ export function regionPart() {
     const done = await said.of(put("/api/region", { ...box, frame_width: size.width, frame_height: size.height }), t("region.kept"));
     if (done) {
       changed = false;
-      look();
+      setTimeout(look, 1500); // the device takes it up within a second
     }
   }
 

@@ -3,15 +3,12 @@
 
 import { button, english, h } from "./dom.js";
 import { get, put } from "./api.js";
-import { sure } from "./dialog.js";
 import { choice, outcome } from "./form.js";
 import { bytes, known, t } from "./texts.js";
 
 // What a finger can choose; a value that stands in the configuration and not here is offered as well.
 const SIZES = ["1 GB", "2 GB", "4 GB", "8 GB", "16 GB", "32 GB"];
 const AGES = ["7 d", "30 d", "90 d", "365 d", "unlimited"];
-
-const isYes = (value) => value === true || value === "true" || value === "yes";
 
 export function storagePart() {
   const said = outcome();
@@ -27,23 +24,22 @@ export function storagePart() {
       said.refused(error);
     }
     try {
-      const studies = await get("/api/studies");
-      room.textContent = t("storage.room", { used: bytes(studies.used_bytes), most: bytes(studies.max_bytes), free: bytes(studies.free_bytes) });
+      const { studies } = await get("/api/studies");
+      room.textContent = t("storage.used", { used: bytes(studies.reduce((sum, one) => sum + one.bytes, 0)) });
     } catch {
-      room.textContent = ""; // the recorder is off: nothing is stored
+      room.textContent = ""; // the studies cannot be read: their own view says why
     }
   }
 
   function build(value, spec) {
     const has = (list, now) => (list.includes(now) || now == null ? list : [now, ...list]);
-    const enabled = h("input", { type: "checkbox", id: "storage-enabled", checked: isYes(value["recorder.enabled"]) });
+    const enabled = h("input", { type: "checkbox", id: "storage-enabled", checked: value["recorder.enabled"] });
     const size = choice(t("storage.size"), has(SIZES, value["recorder.max_size"]).map((one) => [one, one]), value["recorder.max_size"], { id: "storage-size" });
     const age = choice(t("storage.age"), has(AGES, value["recorder.max_age"]).map((one) => [one, ageWords(one)]), value["recorder.max_age"], { id: "storage-age" });
     const full = choice(t("storage.when-full"), (spec("recorder.when_full")?.choices ?? ["refuse", "oldest"]).map((one) => [one, known("storage.full", one) ?? one]), value["recorder.when_full"], { id: "storage-full" });
     const store = () => {
       const wanted = { "recorder.enabled": enabled.checked, "recorder.max_size": size.value(), "recorder.max_age": age.value(), "recorder.when_full": full.value() };
-      const before = { ...value, "recorder.enabled": isYes(value["recorder.enabled"]) };
-      const changes = Object.fromEntries(Object.entries(wanted).filter(([key, one]) => one !== before[key]));
+      const changes = Object.fromEntries(Object.entries(wanted).filter(([key, one]) => one !== value[key]));
       if (!Object.keys(changes).length) return said.good(t("nothing-changed"));
       return said.of(put("/api/settings", changes), t("restarts")).then(look);
     };
@@ -88,24 +84,25 @@ export function settingsPart() {
     const id = `key-${key.key}`;
     const control =
       key.kind === "flag"
-        ? h("input", { type: "checkbox", id, checked: isYes(key.value) })
+        ? h("input", { type: "checkbox", id, checked: key.value })
         : key.choices
           ? h("select", { id }, key.choices.map((one) => h("option", { value: one, text: one, selected: one === key.value })))
-          : h("input", { type: "text", id, dir: "ltr", value: key.value ?? "", autocomplete: "off", spellcheck: "false" });
-    const value = () => (key.kind === "flag" ? control.checked : control.value);
+          : h("input", { type: "text", id, dir: "ltr", value: key.value ?? key.unset ?? "", autocomplete: "off", spellcheck: "false" });
+    control.disabled = Boolean(key.fixed); // given on the command line of this run
+    // A number stays a number, whatever the field makes of it: the file's reader tells 4 from "4".
+    const value = () => (key.kind === "flag" ? control.checked : typeof key.value === "number" ? Number(control.value) : control.value);
     const store = async () => {
-      if (key.key.startsWith("model.") && !(await sure(t("settings.model-sure"), t("keep")))) return;
       await said.of(put("/api/settings", { [key.key]: value() }), t("restarts"));
       said.element.scrollIntoView({ block: "nearest" });
     };
-    const origin = known("settings.from", key.from) ?? key.from ?? "";
+    const origin = key.own ? t("settings.from.page") : (known("settings.from", key.from) ?? key.from ?? "");
     return h(
       "div",
       { class: "setting" },
       h("label", { for: id }, h("code", { dir: "ltr", text: key.key })),
       english(key.help ?? "", "small"),
       h("div", { class: "row" }, control, button(t("keep"), store, { "aria-label": `${t("keep")}: ${key.key}` })),
-      h("small", { class: "origin", text: t("settings.default", { value: key.default ?? "", from: origin }) }),
+      h("small", { class: "origin", text: t("settings.default", { value: String(key.default ?? key.unset ?? ""), from: origin }) }),
     );
   }
 

@@ -69,12 +69,12 @@ export function percent(p) {
   return shown(p);
 }
 
-/** A moment (Date, ISO text or unix seconds) as date and time. */
+/** A moment (Date, ISO text or unix seconds) as date and time: year, month, day, as no language can misread it. */
 export function moment(at, seconds = false) {
   if (at === null || at === undefined) return t("unknown");
   const date = at instanceof Date ? at : new Date(typeof at === "number" ? at * 1000 : at);
   const time = { hour: "2-digit", minute: "2-digit", ...(seconds && { second: "2-digit" }) };
-  return new Intl.DateTimeFormat(locale(), { year: "numeric", month: "2-digit", day: "2-digit", ...time }).format(date);
+  return new Intl.DateTimeFormat("sv-SE", { year: "numeric", month: "2-digit", day: "2-digit", ...time }).format(date);
 }
 
 export function bytes(count) {

@@ -57,7 +57,7 @@ export function healthView() {
     try {
       const { lines } = await get("/api/journal?lines=200");
       const atEnd = journal.scrollTop + journal.clientHeight >= journal.scrollHeight - 8;
-      journal.textContent = lines.join("\n") || t("health.no-journal");
+      journal.textContent = (lines ?? []).join("\n") || t("health.no-journal");
       if (atEnd) journal.scrollTop = journal.scrollHeight;
     } catch (error) {
       if (!(error instanceof Refused)) throw error;

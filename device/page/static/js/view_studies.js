@@ -18,15 +18,15 @@ export function studiesView() {
 }
 
 async function allStudies(body) {
-  const { studies, used_bytes: used, max_bytes: most } = await get("/api/studies");
-  const room = h("p", { class: "fact", text: t("storage.used", { used: bytes(used), most: bytes(most) }) });
+  const { studies } = await get("/api/studies");
+  const used = studies.reduce((sum, one) => sum + one.bytes, 0);
+  const room = h("p", { class: "fact", text: t("storage.used", { used: bytes(used) }) });
   if (!studies.length) return body.replaceChildren(h("p", { class: "empty", id: "no-studies", text: t("studies.none") }), room);
   const newest = [...studies].sort((a, b) => (a.begun < b.begun ? 1 : -1));
   return body.replaceChildren(h("ul", { class: "study-list", id: "studies" }, newest.map(row)), room);
 }
 
 function row(study) {
-  const state = study.open ? "open" : study.interrupted ? "interrupted" : "ended";
   return h(
     "li",
     {},
@@ -36,7 +36,7 @@ function row(study) {
       h("strong", { class: "tabular", text: moment(study.begun) }),
       study.label && english(study.label),
       h("span", { text: t("studies.items", { n: number(study.items), size: bytes(study.bytes) }) }),
-      h("span", { class: "badge", text: t(`studies.${state}`) }),
+      h("span", { class: "badge", text: t(`studies.${study.state}`) }),
       h("span", { class: `badge ${study.exported ? "" : "warn"}`, text: t(study.exported ? "studies.exported" : "studies.not-exported") }),
       study.synthetic && h("span", { class: "badge synthetic-badge", text: t("synthetic-short") }),
       study.clock_synchronised !== true && h("small", { text: t("studies.clock-unsure") }),
@@ -61,7 +61,7 @@ async function oneStudy(id, body, said) {
   };
   const choices = (stick) =>
     ["zip", "dicom"].map((kind) =>
-      button(t(`usb.${kind}`, { name: stick.label || stick.name, free: bytes(stick.free_bytes) }), () => said.of(post(`${path}/usb`, { stick: stick.name, kind }), (answer) => t("usb.done", { file: answer.file ?? "" }))),
+      button(t(`usb.${kind}`, { name: stick.label || stick.name, free: bytes(stick.free_bytes) }), () => said.of(post(`${path}/usb`, { stick: stick.name, format: kind }), (answer) => t("usb.done", { file: answer.file ?? "" }))),
     );
   const away = async () => {
     const detail = study.exported ? t("studies.delete-exported") : t("studies.delete-not-exported");
@@ -72,10 +72,10 @@ async function oneStudy(id, body, said) {
   body.replaceChildren(
     h("p", {}, h("a", { class: "back", href: "#studies", text: t("studies.back") })),
     h("p", { class: "fact" }, moment(study.begun), " · ", t("studies.model"), " ", english([study.model, study.bundle].filter(Boolean).join(" · "))),
-    study.open && h("p", { class: "fact", text: t("studies.still-open") }),
+    study.state === "open" && h("p", { class: "fact", text: t("studies.still-open") }),
     history(items),
     h("ul", { class: "item-list", id: "items" }, pictures),
-    h("div", { class: "row" }, file("zip", "zip"), file("dicom", "dicom.zip"), button(t("export.usb"), offered, { id: "export-usb" }), button(t("studies.delete"), away, { kind: "danger", id: "study-delete", disabled: Boolean(study.open) })),
+    h("div", { class: "row" }, file("zip", "zip"), file("dicom", "dicom.zip"), button(t("export.usb"), offered, { id: "export-usb" }), button(t("studies.delete"), away, { kind: "danger", id: "study-delete" })),
     usb,
   );
 }
@@ -90,8 +90,8 @@ function picture(path, item) {
   return h(
     "li",
     { class: "item", "data-label": label },
-    item.file ? h("img", { src: `${path}/${item.number}.png`, alt: t("studies.picture-alt", { n: number(item.number), word }), loading: "lazy", width: item.width, height: item.height }) : h("p", { class: "empty", text: t("studies.no-picture") }),
-    h("div", { class: "item-words" }, h("p", { class: "item-verdict" }, shape(label), h("strong", { text: word })), why && h("p", { text: why }), likely.length && h("p", { class: "tabular", text: likely.join(" · ") }), swept, h("p", { class: "fact tabular", text: `${number(item.number)} · ${kind} · ${moment(item.saved, true)}` }), item.cropped !== true && item.file && h("p", { class: "fact", text: t("studies.not-cropped") })),
+    item.sha256 ? h("img", { src: `${path}/${item.number}.png`, alt: t("studies.picture-alt", { n: number(item.number), word }), loading: "lazy", width: item.width, height: item.height }) : h("p", { class: "empty", text: t("studies.no-picture") }),
+    h("div", { class: "item-words" }, h("p", { class: "item-verdict" }, shape(label), h("strong", { text: word })), why && h("p", { text: why }), likely.length && h("p", { class: "tabular", text: likely.join(" · ") }), swept, h("p", { class: "fact tabular", text: `${number(item.number)} · ${kind} · ${moment(item.saved, true)}` }), item.cropped !== true && item.sha256 && h("p", { class: "fact", text: t("studies.not-cropped") })),
   );
 }
 
