@@ -1,0 +1,72 @@
+"""One browser and one device for all tests of the page, and windows that end with their test."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser
+
+from tests.page_browser.running import Device, chromium, demonstration_bundle, device, phantoms_by_verdict
+from tests.page_browser.visiting import Visit, visit
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with chromium() as one:
+        yield one
+
+
+@pytest.fixture(scope="session")
+def demonstration(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle with the shipped network that is marked as synthetic; unsigned."""
+    folder = tmp_path_factory.mktemp("bundle") / "demonstration"
+    demonstration_bundle(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pictures(demonstration: Path) -> dict[str, np.ndarray]:
+    """A phantom for each verdict."""
+    from device.bundle import load_bundle
+
+    return phantoms_by_verdict(load_bundle(demonstration))
+
+
+@pytest.fixture(scope="session")
+def shared_device(
+    tmp_path_factory: pytest.TempPathFactory, demonstration: Path, pictures: dict[str, np.ndarray]
+) -> Iterator[Device]:
+    with device(tmp_path_factory.mktemp("device"), demonstration, first=pictures["benign"]) as one:
+        yield one
+
+
+@pytest.fixture
+def running(shared_device: Device, pictures: dict[str, np.ndarray]) -> Device:
+    """The device, with a benign phantom before it."""
+    shared_device.show(pictures["benign"])
+    return shared_device
+
+
+@pytest.fixture
+def window(browser: Browser) -> Iterator[Callable[..., Visit]]:
+    """Opens windows: `window(device, language=..., theme=..., size=...)`; at the end nothing wrong may have happened."""
+    opened: list[Visit] = []
+
+    def open_one(at: Device, **how: str) -> Visit:
+        opened.append(visit(browser, at.url, **how))
+        return opened[-1]
+
+    yield open_one
+    wrong = [what for one in opened for what in one.wrong]
+    for one in opened:
+        one.context.close()
+    assert wrong == []
+
+
+@pytest.fixture
+def technician(window: Callable[..., Visit], running: Device) -> Visit:
+    """A technician before the live view."""
+    one = window(running)
+    one.come_in()
+    return one
