@@ -64,9 +64,20 @@ def window(browser: Browser) -> Iterator[Callable[..., Visit]]:
     assert wrong == []
 
 
+@pytest.fixture(scope="session")
+def signed_in(browser: Browser, shared_device: Device) -> list:
+    """The cookies of a technician, so that not each test enters the PIN anew."""
+    one = visit(browser, shared_device.url)
+    one.come_in()
+    cookies = one.context.cookies()
+    one.context.close()
+    return cookies
+
+
 @pytest.fixture
-def technician(window: Callable[..., Visit], running: Device) -> Visit:
+def technician(window: Callable[..., Visit], running: Device, signed_in: list) -> Visit:
     """A technician before the live view."""
     one = window(running)
+    one.context.add_cookies(signed_in)
     one.come_in()
     return one

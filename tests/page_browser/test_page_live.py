@@ -10,11 +10,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from device import RESEARCH_NOTICE
 from tests.page_browser.running import PATIENCE_S, Device
-from tests.page_browser.visiting import Visit
+from tests.page_browser.visiting import Visit, change_machine
 
 DEADLINE_S = 1.0
 # When the page covers its verdict, by the machine's clock, which the daemon's lines are dated by as well.
@@ -240,25 +240,6 @@ def test_a_low_battery_is_said_in_words(window: Callable[..., Visit], running: D
     expect(one.page.locator("#warnings")).to_contain_text(one.text("battery-low-minutes", percent=9, minutes=14))
     expect(one.page.locator("#chip-battery")).to_have_attribute("data-level", "very-low")
     expect(one.page.locator("#chip-temperature")).to_contain_text("61 °C")
-
-
-def change_machine(page: Page, **values: object) -> None:
-    """Lay these values over what the snapshots say of the machine; all else comes from the device."""
-    import json
-
-    def through(socket) -> None:
-        server = socket.connect_to_server()
-
-        def changed(message: str | bytes) -> None:
-            if isinstance(message, str) and '"snapshot"' in message[:40]:
-                said = json.loads(message)
-                said["machine"] |= values
-                message = json.dumps(said)
-            socket.send(message)
-
-        server.on_message(changed)
-
-    page.route_web_socket("**/api/live", through)
 
 
 def test_numbers_do_not_move_the_layout(technician: Visit) -> None:

@@ -83,6 +83,23 @@ def visit(browser: Browser, url: str, language: str = "en", theme: str = "light"
     return one
 
 
+def change_machine(page: Page, **values: object) -> None:
+    """Lay these values over what the snapshots say of the machine; all else comes from the device."""
+    def through(socket) -> None:
+        server = socket.connect_to_server()
+
+        def changed(message: str | bytes) -> None:
+            if isinstance(message, str) and '"snapshot"' in message[:40]:
+                said = json.loads(message)
+                said["machine"] |= values
+                message = json.dumps(said)
+            socket.send(message)
+
+        server.on_message(changed)
+
+    page.route_web_socket("**/api/live", through)
+
+
 def _own(asked: str, url: str) -> bool:
     host = url.removeprefix("http://")
     return asked.startswith((url, f"ws://{host}", f"blob:{url}", "data:"))

@@ -1,0 +1,127 @@
+"""`python -m tests.page_browser.screenshots [FOLDER]`: the pictures of the page in docs/img/page, made anew.
+
+The real daemon judges phantoms, which show nobody, with the shipped network in a bundle that is marked as synthetic.
+Only what a battery gauge and a thermometer would say is laid over the snapshots, for there is none at the desk.
+"""
+
+import io
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from playwright.sync_api import Browser
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "tests" / "device")]  # as pytest has it; screens.py lies there
+
+from screens import Screen
+
+from tests.page_browser.running import Device, chromium, demonstration_bundle, device, phantoms_by_verdict
+from tests.page_browser.test_page_setup import LAYOUT, swipe
+from tests.page_browser.visiting import Visit, change_machine, visit
+
+FOLDER = ROOT / "docs" / "img" / "page"
+MOST_BYTES = 150_000
+COLOURS = 96
+STORY = ("benign", "benign", "abstain", "malignant", "malignant", "abstain", "benign")  # what the last minute shows
+STEP_MS = 2500
+WELL = {"battery_percent": 83.0, "battery_minutes": 190.0, "charging": False, "temperature_c": 54.0}
+LOW = {"battery_percent": 9.0, "battery_minutes": 14.0, "charging": False, "temperature_c": 58.0}
+
+
+def main(folder: Path) -> None:
+    """Write all of them into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as own, chromium() as browser:
+        bundle = demonstration_bundle(Path(own) / "bundle")
+        pictures = phantoms_by_verdict(bundle)
+
+        def keep(one: Visit, name: str) -> None:
+            one.page.wait_for_timeout(700)  # one more point of the last minute
+            _write(folder / f"{name}.png", one.page.screenshot())
+
+        with device(Path(own) / "device", bundle.folder, first=pictures["benign"]) as machine:
+            _views(browser, machine, pictures, keep)
+        screen = Screen(LAYOUT, pictures["benign"], motion="frozen").frame(0)
+        more = f'[region]\nmode = "auto"\nregions = "{own}/regions.json"\n'
+        with device(Path(own) / "screen", bundle.folder, more, first=screen) as machine:
+            _region(browser, machine, keep)
+
+
+def _views(browser: Browser, machine: Device, pictures: dict[str, np.ndarray], keep: Callable[[Visit, str], None]) -> None:
+    one = _come_in(browser, machine, WELL)
+    for label in STORY:
+        machine.show(pictures[label])
+        one.verdict(label)
+        one.page.wait_for_timeout(STEP_MS)
+    for label in ("benign", "malignant", "abstain"):
+        machine.show(pictures[label])
+        one.verdict(label)
+        keep(one, label)
+    for size, language, name in (("five inches", "ar", "arabic"), ("phone", "en", "phone"), ("phone", "fr", "phone-french")):
+        machine.show(pictures["malignant" if language != "fr" else "benign"])
+        other = _come_in(browser, machine, WELL, language=language, size=size)
+        other.verdict("malignant" if language != "fr" else "benign")
+        keep(other, name)
+        other.context.close()
+    machine.show(pictures["malignant"])
+    one.verdict("malignant")
+    one.page.click("#freeze")
+    one.page.wait_for_selector(".frozen-flag:visible")
+    one.page.click("#save")
+    one.page.wait_for_selector("#answer[data-kind=good]")
+    keep(one, "frozen")
+    one.page.click("#freeze")
+    one.go("studies")
+    one.page.locator(".study-row").first.click()
+    one.page.wait_for_function("() => [...document.querySelectorAll('.item img')].every(one => one.naturalWidth)")
+    keep(one, "study")
+    one.go("main")
+    low = _come_in(browser, machine, LOW)
+    machine.show(pictures["benign"])
+    low.verdict("benign")
+    keep(low, "low-battery")
+    low.context.close()
+    machine.lose_signal()
+    one.verdict("nothing")
+    one.page.wait_for_timeout(STEP_MS)
+    keep(one, "no-signal")
+    one.context.close()
+
+
+def _region(browser: Browser, machine: Device, keep: Callable[[Visit, str], None]) -> None:
+    one = _come_in(browser, machine, WELL)
+    one.go("setup/region")
+    one.page.wait_for_selector("#region-overlay[viewBox]", state="attached")
+    one.page.wait_for_timeout(STEP_MS)
+    box = one.page.locator("#region-overlay").bounding_box()
+    scale = box["width"] / LAYOUT.width
+    x, y, width, height = LAYOUT.box
+    start = (box["x"] + x * scale, box["y"] + y * scale)
+    swipe(one.page, start, (start[0] + width * scale, start[1] + height * scale))
+    keep(one, "region")
+    one.context.close()
+
+
+def _come_in(browser: Browser, machine: Device, condition: dict, **how: str) -> Visit:
+    one = visit(browser, machine.url, **how)
+    change_machine(one.page, **condition)
+    one.come_in()
+    one.page.wait_for_selector("#live canvas[data-drawn]", state="attached")
+    return one
+
+
+def _write(path: Path, png: bytes) -> None:
+    """As a PNG with a palette. Fails when it is larger than MOST_BYTES."""
+    image = Image.open(io.BytesIO(png)).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    image.save(path, optimize=True)
+    size = path.stat().st_size
+    assert size <= MOST_BYTES, f"{path}: {size} bytes"
+    print(f"{path.name}: {size / 1000:.0f} kB")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER)
