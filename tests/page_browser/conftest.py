@@ -50,7 +50,7 @@ def running(shared_device: Device, pictures: dict[str, np.ndarray]) -> Device:
 
 @pytest.fixture
 def window(browser: Browser) -> Iterator[Callable[..., Visit]]:
-    """Opens windows: `window(device, language=..., theme=..., size=...)`; at the end nothing wrong may have happened."""
+    """Opens windows: `window(device, language=..., size=...)`; at the end nothing wrong may have happened."""
     opened: list[Visit] = []
 
     def open_one(at: Device, **how: str) -> Visit:

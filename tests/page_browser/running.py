@@ -66,10 +66,10 @@ def phantoms_by_verdict(bundle: Bundle) -> dict[str, np.ndarray]:
 class Device:
     """A daemon with a page in a folder of its own. lines: (time.time(), line) of what it said."""
 
-    def __init__(self, folder: Path, bundle: Path | None = None, more: str = "", port: int | None = None) -> None:
-        """more: further lines of the configuration file. bundle: unsigned; None: the page alone, without a daemon."""
+    def __init__(self, folder: Path, bundle: Path | None = None, region: str = "whole") -> None:
+        """region: region.mode of the configuration file. bundle: unsigned; None: the page alone, without a daemon."""
         self.folder, self.source = folder, folder / "screen"
-        self.port = free_port() if port is None else port
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/"
         self.lines: list[tuple[float, str]] = []
         self._said = threading.Condition()
@@ -80,7 +80,8 @@ class Device:
         config.write_text(
             f'{bundled}[source]\nkind = "folder"\npath = "{self.source}"\nfps = "{FPS} fps"\nloop = true\n'
             f'[page]\nfolder = "{folder}/page"\nsocket = "{folder}/live.sock"\nport = {self.port}\n'
-            f'[recorder]\nenabled = true\nfolder = "{folder}/studies"\nreserve = "0 B"\n{more}'
+            f'[recorder]\nenabled = true\nfolder = "{folder}/studies"\nreserve = "0 B"\n'
+            f'[region]\nmode = "{region}"\nregions = "{folder}/regions.json"\n'
         )
         what = ["page"] if bundle is None else ["run", "--page"]
         self.command = [sys.executable, "-m", "device.main", "device", *what, "--config", str(config)]
@@ -140,9 +141,11 @@ class Device:
 
 
 @contextmanager
-def device(folder: Path, bundle: Path | None = None, more: str = "", first: np.ndarray | None = None) -> Iterator[Device]:
+def device(
+    folder: Path, bundle: Path | None = None, region: str = "whole", first: np.ndarray | None = None
+) -> Iterator[Device]:
     """A running Device. first: the picture that it begins with."""
-    one = Device(folder, bundle, more)
+    one = Device(folder, bundle, region)
     if first is not None:
         one.show(first)
     try:
@@ -158,7 +161,7 @@ def chromium() -> Iterator[Browser]:
     if not shutil.which(CHROMIUM):
         raise AssertionError(f"{CHROMIUM}: the page's tests need a browser; install it: apt-get install chromium")
     with sync_playwright() as playwright:
-        # --no-sandbox: the tests may run as root, where Chromium starts no other way. They load this device's page only.
+        # --no-sandbox: the tests may run as root, where Chromium starts no other way. They load nothing but the page.
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         try:
             yield browser

@@ -14,13 +14,8 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import Browser
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests" / "device")]  # as pytest has it; screens.py lies there
-
-from screens import Screen
-
-from tests.page_browser.running import Device, chromium, demonstration_bundle, device, phantoms_by_verdict
-from tests.page_browser.test_page_setup import LAYOUT, swipe
+from tests.page_browser.running import ROOT, Device, chromium, demonstration_bundle, device, phantoms_by_verdict
+from tests.page_browser.touch import LAYOUT, screen_of, swipe
 from tests.page_browser.visiting import Visit, change_machine, visit
 
 FOLDER = ROOT / "docs" / "img" / "page"
@@ -45,13 +40,14 @@ def main(folder: Path) -> None:
 
         with device(Path(own) / "device", bundle.folder, first=pictures["benign"]) as machine:
             _views(browser, machine, pictures, keep)
-        screen = Screen(LAYOUT, pictures["benign"], motion="frozen").frame(0)
-        more = f'[region]\nmode = "auto"\nregions = "{own}/regions.json"\n'
-        with device(Path(own) / "screen", bundle.folder, more, first=screen) as machine:
+        screen = screen_of(pictures["benign"])
+        with device(Path(own) / "screen", bundle.folder, region="auto", first=screen) as machine:
             _region(browser, machine, keep)
 
 
-def _views(browser: Browser, machine: Device, pictures: dict[str, np.ndarray], keep: Callable[[Visit, str], None]) -> None:
+def _views(
+    browser: Browser, machine: Device, pictures: dict[str, np.ndarray], keep: Callable[[Visit, str], None]
+) -> None:
     one = _come_in(browser, machine, WELL)
     for label in STORY:
         machine.show(pictures[label])
@@ -61,7 +57,11 @@ def _views(browser: Browser, machine: Device, pictures: dict[str, np.ndarray], k
         machine.show(pictures[label])
         one.verdict(label)
         keep(one, label)
-    for size, language, name in (("five inches", "ar", "arabic"), ("phone", "en", "phone"), ("phone", "fr", "phone-french")):
+    for size, language, name in (
+        ("five inches", "ar", "arabic"),
+        ("phone", "en", "phone"),
+        ("phone", "fr", "phone-french"),
+    ):
         machine.show(pictures["malignant" if language != "fr" else "benign"])
         other = _come_in(browser, machine, WELL, language=language, size=size)
         other.verdict("malignant" if language != "fr" else "benign")

@@ -117,9 +117,7 @@ def test_a_one_time_pin_lets_a_second_screen_in(window: Callable[..., Visit], ru
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_the_language_is_chosen_before_signing_in(
-    window: Callable[..., Visit], running: Device, language: str
-) -> None:
+def test_the_language_is_chosen_before_signing_in(window: Callable[..., Visit], running: Device, language: str) -> None:
     window(running).come_in()
     one = window(running)
     one.page.goto(one.url)
@@ -130,9 +128,7 @@ def test_the_language_is_chosen_before_signing_in(
     expect(one.page.locator("#notice-text")).to_have_text(one.text("notice", language))
 
 
-def test_without_a_connection_the_page_says_so_and_comes_back(
-    window: Callable[..., Visit], running: Device
-) -> None:
+def test_without_a_connection_the_page_says_so_and_comes_back(window: Callable[..., Visit], running: Device) -> None:
     one = window(running)
     one.come_in()
     one.page.route("**/api/session", lambda route: route.abort())

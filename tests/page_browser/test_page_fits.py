@@ -31,7 +31,8 @@ NOTICE = """() => {
   const box = document.getElementById('notice-text').getBoundingClientRect();
   const inside = box.width > 0 && box.top >= 0 && box.left >= 0 && box.right <= innerWidth && box.bottom <= innerHeight;
   const places = [0.1, 0.5, 0.9].map(share => [box.left + share * box.width, box.top + box.height / 2]);
-  return inside && places.every(([x, y]) => document.getElementById('notice').contains(document.elementFromPoint(x, y)));
+  const notice = document.getElementById('notice');
+  return inside && places.every(([x, y]) => notice.contains(document.elementFromPoint(x, y)));
 }"""
 SMALL = """least => [...document.querySelectorAll('button, .tab, .part, .button, select, .choice, summary, .study-row')]
   .filter(one => one.offsetParent !== null)
@@ -150,7 +151,9 @@ def test_axe_finds_nothing_serious(saved: Visit, theme: str) -> None:
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("label", ["benign", "malignant", "abstain", "nothing"])
-def test_axe_finds_nothing_serious_in_any_verdict(technician: Visit, running: Device, pictures, theme: str, label: str) -> None:
+def test_axe_finds_nothing_serious_in_any_verdict(
+    technician: Visit, running: Device, pictures, theme: str, label: str
+) -> None:
     page = technician.page
     page.evaluate("name => localStorage.setItem('busi-kd-theme', name)", theme)
     page.reload()

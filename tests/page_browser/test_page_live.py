@@ -71,7 +71,9 @@ def test_a_reader_hears_the_verdict_once_it_has_stood(
     )
     drawn = technician.page.locator("#live canvas")
     at_first = int(drawn.get_attribute("data-drawn"))
-    technician.page.wait_for_function("n => document.querySelector('#live canvas').dataset.drawn > n", arg=at_first + 10)
+    technician.page.wait_for_function(
+        "n => document.querySelector('#live canvas').dataset.drawn > n", arg=at_first + 10
+    )
     assert technician.page.evaluate("window.spoken") == 0  # ten pictures on, and nothing was said anew
 
 
@@ -149,7 +151,9 @@ def test_freeze_save_and_export(technician: Visit, running: Device, pictures: di
     page.locator(".study-row").first.click()
     saved = page.locator(f".item:has(img[alt*='picture {number}:'])")
     expect(saved).to_have_attribute("data-label", "malignant")
-    page.wait_for_function("() => [...document.querySelectorAll('.item img')].every(one => one.complete && one.naturalWidth)")
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.item img')].every(one => one.complete && one.naturalWidth)"
+    )
     expect(page.locator("#history .history-bar")).to_have_count(page.locator(".item").count())
     with page.expect_download() as got:
         page.click("#export-zip")
@@ -247,7 +251,8 @@ def test_numbers_do_not_move_the_layout(technician: Visit) -> None:
     technician.verdict("benign")
     places = (
         "() => ['#verdict', '#bars', '#live', '#timeline', '#freeze', '#chip-fps'].map(one => "
-        "{ const r = document.querySelector(one).getBoundingClientRect(); return [r.x, r.y, r.width, r.height].join(); })"
+        "{ const at = document.querySelector(one).getBoundingClientRect();"
+        " return [at.x, at.y, at.width, at.height].join(); })"
     )
     seen = set()
     until = time.monotonic() + min(2.0, PATIENCE_S)

@@ -147,5 +147,7 @@ def test_nothing_is_written_into_the_page_itself_and_nothing_comes_from_outside(
 def test_styles_know_no_left_and_right(path) -> None:
     """Logical properties alone: so Arabic needs no rule of its own. Plots and the journal stay left to right."""
     text = re.sub(r"/\*.*?\*/", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
-    physical = re.findall(r"^\s*((?:margin|padding|border|inset)-(?:left|right)|left|right|float)\s*:", text, re.MULTILINE)
+    physical = re.findall(
+        r"^\s*((?:margin|padding|border|inset)-(?:left|right)|left|right|float)\s*:", text, re.MULTILINE
+    )
     assert physical == []

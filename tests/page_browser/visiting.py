@@ -24,6 +24,7 @@ class Visit:
     url: str
     context: BrowserContext
     page: Page
+    language: str
     wrong: list[str] = field(default_factory=list)
 
     def text(self, key: str, language: str = "en", **values: object) -> str:
@@ -42,7 +43,7 @@ class Visit:
         self.page.wait_for_selector("#pin, #first-pin, #live")
         if self.page.query_selector("#first-pin"):
             self.press(pin)
-            expect(self.page.locator("#first-pin-what")).to_have_text(self.text("first-pin.repeat"))
+            expect(self.page.locator("#first-pin-what")).to_have_text(self.text("first-pin.repeat", self.language))
             self.press(pin)
         elif self.page.query_selector("#pin"):
             self.page.check(f"input[value={role}]")
@@ -70,21 +71,26 @@ def visit(browser: Browser, url: str, language: str = "en", theme: str = "light"
     context = browser.new_context(viewport={"width": width, "height": height}, has_touch=True, accept_downloads=True)
     kept = {"busi-kd-language": language, "busi-kd-theme": theme}
     context.add_init_script(
-        f"for (const [k, v] of Object.entries({json.dumps(kept)})) localStorage.getItem(k) ?? localStorage.setItem(k, v);"
+        f"for (const [name, value] of Object.entries({json.dumps(kept)}))"
+        " localStorage.getItem(name) ?? localStorage.setItem(name, value);"
     )
     context.add_init_script(
         "document.addEventListener('securitypolicyviolation',"
         " event => console.error(`CSP refused ${event.violatedDirective} ${event.blockedURI}`));"
     )
-    one = Visit(url, context, context.new_page())
+    one = Visit(url, context, context.new_page(), language)
     one.page.on("pageerror", lambda error: one.wrong.append(f"script: {error}"))
-    one.page.on("console", lambda said: one.wrong.append(said.text) if "CSP" in said.text or "Content Security" in said.text else None)
+    one.page.on(
+        "console",
+        lambda said: one.wrong.append(said.text) if "CSP" in said.text or "Content Security" in said.text else None,
+    )
     one.page.on("request", lambda request: None if _own(request.url, url) else one.wrong.append(f"asked {request.url}"))
     return one
 
 
 def change_machine(page: Page, **values: object) -> None:
     """Lay these values over what the snapshots say of the machine; all else comes from the device."""
+
     def through(socket) -> None:
         server = socket.connect_to_server()
 

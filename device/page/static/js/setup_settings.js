@@ -8,7 +8,7 @@ import { bytes, known, t } from "./texts.js";
 
 // What a finger can choose; a value that stands in the configuration and not here is offered as well.
 const SIZES = ["1 GB", "2 GB", "4 GB", "8 GB", "16 GB", "32 GB"];
-const AGES = ["7 d", "30 d", "90 d", "365 d", "unlimited"];
+const AGES = ["7 days", "30 days", "90 days", "365 days", "unlimited"];
 
 export function storagePart() {
   const said = outcome();
@@ -57,7 +57,7 @@ export function storagePart() {
 }
 
 function ageWords(age) {
-  const days = /^(\d+) d$/.exec(age);
+  const days = /^(\d+) days$/.exec(age);
   return age === "unlimited" ? t("storage.for-ever") : days ? t("days", { n: days[1] }) : age;
 }
 
