@@ -68,7 +68,7 @@ SAID = {
     "limit": {governor.TEMPERATURE, governor.BATTERY},
     "source-kind": set(KEYS["source.kind"].spec.choices),
     "storage.full": set(KEYS["recorder.when_full"].spec.choices),
-    "region-state": set(State.__args__),
+    "region-state": {*State.__args__, "fixed"},
     "doctor": set(device.doctor.STATES),
     "doctor-check": _literals("device/doctor", "Finding", 0),
     "error": _literals("device/page", "Refusal", 1) | _literals("device/live", "_refused", 0),

@@ -17,10 +17,9 @@ export function modelPart() {
 
   async function look() {
     try {
-      const { models, runs } = await get("/api/models");
-      const installed = models.some((one) => one.which === "current");
-      back.disabled = !installed && !models.some((one) => one.which === "previous");
-      facts.replaceChildren(...models.map((one) => about(one, one.id === runs)));
+      const { models, current, previous } = await get("/api/models");
+      back.disabled = !previous;
+      facts.replaceChildren(...models.map((one) => about(one, one.id === current?.id)));
     } catch (error) {
       said.refused(error);
     }

@@ -33,12 +33,10 @@ export function regionPart() {
   async function look() {
     try {
       const answer = await get("/api/region");
-      const { current, stored } = answer;
-      const there = current.region !== null && current.x !== undefined;
-      const state = stored.find((one) => one.region === current.region)?.state ?? (current.by_hand ? "set by hand" : "found");
-      confirm.disabled = !there || state !== "found";
-      if (!changed) box = there ? { x: current.x, y: current.y, width: current.width, height: current.height } : null;
-      if (!changed) say(words, there ? t("region.is", { state: known("region-state", state) ?? state }) : t("region.none"));
+      const { region, state } = answer;
+      confirm.disabled = state !== "found";
+      if (!changed) box = region && { x: region.x, y: region.y, width: region.width, height: region.height };
+      if (!changed) say(words, region ? t("region.is", { state: known("region-state", state) ?? state }) : t("region.none"));
       draw();
     } catch (error) {
       said.refused(error);

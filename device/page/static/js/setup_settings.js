@@ -24,8 +24,8 @@ export function storagePart() {
       said.refused(error);
     }
     try {
-      const { studies } = await get("/api/studies");
-      room.textContent = t("storage.used", { used: bytes(studies.reduce((sum, one) => sum + one.bytes, 0)) });
+      const { used_bytes: used, max_bytes: most, free_bytes: free } = await get("/api/studies");
+      room.textContent = t("storage.room", { used: bytes(used), most: bytes(most), free: bytes(free) });
     } catch {
       room.textContent = ""; // the studies cannot be read: their own view says why
     }

@@ -16,29 +16,12 @@ export function sourcePart({ live }) {
   async function look() {
     said.busy(t("source.looking"));
     try {
-      const [{ kinds, devices }, { keys }] = await Promise.all([get("/api/sources"), get("/api/settings")]);
-      const now = Object.fromEntries(keys.map((one) => [one.key, one.value]));
-      list.replaceChildren(...offered(kinds, devices, now).map(card));
+      const { sources } = await get("/api/sources");
+      list.replaceChildren(...sources.map(card));
       said.clear();
     } catch (error) {
       said.refused(error);
     }
-  }
-
-  /** The devices that are there, the self-test, and what is in use if it is none of them. */
-  function offered(kinds, devices, now) {
-    const auto = now["source.kind"] === "v4l2" && !devices.some((one) => one.device === now["source.device"]);
-    const sources = devices.map(({ kind, device, name }, i) => ({
-      kind,
-      name,
-      detail: device,
-      current: now["source.kind"] === kind && (auto ? i === 0 : now["source.device"] === device),
-      settings: { "source.kind": kind, "source.device": device },
-    }));
-    for (const kind of ["picamera2", "phantom"]) if (kinds.includes(kind)) sources.push({ kind, settings: { "source.kind": kind } });
-    const other = { kind: now["source.kind"], detail: now["source.path"] ?? now["source.device"] };
-    for (const one of sources) one.current ??= one.kind === other.kind;
-    return sources.some((one) => one.current) ? sources : [{ ...other, current: true }, ...sources];
   }
 
   function card(source) {

@@ -18,9 +18,8 @@ export function studiesView() {
 }
 
 async function allStudies(body) {
-  const { studies } = await get("/api/studies");
-  const used = studies.reduce((sum, one) => sum + one.bytes, 0);
-  const room = h("p", { class: "fact", text: t("storage.used", { used: bytes(used) }) });
+  const { studies, used_bytes: used, max_bytes: most, free_bytes: free } = await get("/api/studies");
+  const room = h("p", { class: "fact", text: t("storage.room", { used: bytes(used), most: bytes(most), free: bytes(free) }) });
   if (!studies.length) return body.replaceChildren(h("p", { class: "empty", id: "no-studies", text: t("studies.none") }), room);
   const newest = [...studies].sort((a, b) => (a.begun < b.begun ? 1 : -1));
   return body.replaceChildren(h("ul", { class: "study-list", id: "studies" }, newest.map(row)), room);
@@ -61,7 +60,7 @@ async function oneStudy(id, body, said) {
   };
   const choices = (stick) =>
     ["zip", "dicom"].map((kind) =>
-      button(t(`usb.${kind}`, { name: stick.label || stick.name, free: bytes(stick.free_bytes) }), () => said.of(post(`${path}/usb`, { stick: stick.name, format: kind }), (answer) => t("usb.done", { file: answer.file ?? "" }))),
+      button(t(`usb.${kind}`, { name: stick.label || stick.name, free: bytes(stick.free_bytes) }), () => said.of(post(`${path}/usb`, { stick: stick.name, kind }), (answer) => t("usb.done", { file: answer.file ?? "" }))),
     );
   const away = async () => {
     const detail = study.exported ? t("studies.delete-exported") : t("studies.delete-not-exported");
@@ -90,8 +89,8 @@ function picture(path, item) {
   return h(
     "li",
     { class: "item", "data-label": label },
-    item.sha256 ? h("img", { src: `${path}/${item.number}.png`, alt: t("studies.picture-alt", { n: number(item.number), word }), loading: "lazy", width: item.width, height: item.height }) : h("p", { class: "empty", text: t("studies.no-picture") }),
-    h("div", { class: "item-words" }, h("p", { class: "item-verdict" }, shape(label), h("strong", { text: word })), why && h("p", { text: why }), likely.length && h("p", { class: "tabular", text: likely.join(" · ") }), swept, h("p", { class: "fact tabular", text: `${number(item.number)} · ${kind} · ${moment(item.saved, true)}` }), item.cropped !== true && item.sha256 && h("p", { class: "fact", text: t("studies.not-cropped") })),
+    item.file ? h("img", { src: `${path}/${item.number}.png`, alt: t("studies.picture-alt", { n: number(item.number), word }), loading: "lazy", width: item.width, height: item.height }) : h("p", { class: "empty", text: t("studies.no-picture") }),
+    h("div", { class: "item-words" }, h("p", { class: "item-verdict" }, shape(label), h("strong", { text: word })), why && h("p", { text: why }), likely.length && h("p", { class: "tabular", text: likely.join(" · ") }), swept, h("p", { class: "fact tabular", text: `${number(item.number)} · ${kind} · ${moment(item.saved, true)}` }), item.cropped !== true && item.file && h("p", { class: "fact", text: t("studies.not-cropped") })),
   );
 }
 
