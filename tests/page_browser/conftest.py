@@ -19,7 +19,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def demonstration(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle with the shipped network that is marked as synthetic; unsigned."""
+    """A bundle with the shipped network that is marked as synthetic."""
     folder = tmp_path_factory.mktemp("bundle") / "demonstration"
     demonstration_bundle(folder)
     return folder

@@ -21,26 +21,35 @@ import cv2
 import numpy as np
 from playwright.sync_api import Browser, sync_playwright
 
-from device.bundle import Bundle, intended_use, load_bundle, write_bundle
+from device.bundle import Bundle, intended_use, load_bundle, sign_bundle, write_bundle
 from device.decide import ABSTAIN, decide
 from device.phantom import CLASSES, make_phantom
 from device.preprocess import prepare
 from device.runtime import open_bundle
 from device.shipped import default_bundle
+from device.signing import new_key
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = "/usr/bin/chromium"
 PIN = "2468"
 FPS = 10
 PATIENCE_S = 30.0  # for what takes a moment on a busy machine; nothing waits so long that works
+_MODEL = '[model]\nbundle = "{}"\ntrusted_keys = "{}/keys"\n'
+MODEL = '[model]\nbundle = "{}"\ntrusted_keys = "{}/keys"\n'
 SEEDS = 80  # phantoms that are tried until the model says what is wanted
 
 
 def demonstration_bundle(folder: Path) -> Bundle:
-    """The shipped network in a bundle that is marked as synthetic, so that phantoms are judged and said to be such."""
+    """The shipped network in a bundle that is marked as synthetic, so that phantoms are judged and said to be such;
+    signed, with the public key beside it in `folder`/../keys."""
     shipped = load_bundle(default_bundle())
     meta = replace(shipped.meta, synthetic=True, intended_use=intended_use(synthetic=True), familiar=None)
-    return write_bundle(folder, shipped.model_path, meta)
+    bundle = write_bundle(folder, shipped.model_path, meta)
+    keys = folder.parent / "keys"
+    keys.mkdir()
+    new_key(keys / "demonstration")
+    sign_bundle(folder, keys / "demonstration")
+    return bundle
 
 
 def phantoms_by_verdict(bundle: Bundle) -> dict[str, np.ndarray]:
@@ -67,7 +76,7 @@ class Device:
     """A daemon with a page in a folder of its own. lines: (time.time(), line) of what it said."""
 
     def __init__(self, folder: Path, bundle: Path | None = None, region: str = "whole") -> None:
-        """region: region.mode of the configuration file. bundle: unsigned; None: the page alone, without a daemon."""
+        """region: region.mode of the configuration file. bundle: of demonstration_bundle; None: the page alone, without a daemon."""
         self.folder, self.source = folder, folder / "screen"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/"
@@ -76,7 +85,7 @@ class Device:
         folder.mkdir(parents=True, exist_ok=True)
         self.source.mkdir(exist_ok=True)
         config = folder / "config.toml"
-        bundled = "" if bundle is None else f'[model]\nbundle = "{bundle}"\nallow_unsigned = true\n'
+        bundled = "" if bundle is None else _MODEL.format(bundle, bundle.parent)
         config.write_text(
             f'{bundled}[source]\nkind = "folder"\npath = "{self.source}"\nfps = "{FPS} fps"\nloop = true\n'
             f'[page]\nfolder = "{folder}/page"\nsocket = "{folder}/live.sock"\nport = {self.port}\n'

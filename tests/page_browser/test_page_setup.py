@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.page_browser.running import Device, device
-from tests.page_browser.touch import LAYOUT, screen_of, swipe
+from tests.page_browser.touch import screen_of, swipe
 from tests.page_browser.visiting import LANGUAGES, Visit
 
 
@@ -26,8 +26,7 @@ def test_a_region_is_drawn_with_a_finger_and_then_judged(
     window: Callable[..., Visit], tmp_path: Path, demonstration: Path, pictures: dict[str, np.ndarray]
 ) -> None:
     regions = tmp_path / "screen" / "regions.json"
-    screen = screen_of(pictures["benign"])
-    assert screen.shape[:2] == (LAYOUT.height, LAYOUT.width)
+    screen, region = screen_of(pictures["benign"])
     with device(tmp_path / "screen", demonstration, region="auto", first=screen) as machine:
         one = window(machine)
         one.come_in()
@@ -35,19 +34,20 @@ def test_a_region_is_drawn_with_a_finger_and_then_judged(
         one.go("setup/region")
         one.page.wait_for_function("() => document.getElementById('region-overlay').getAttribute('viewBox')")
         box = one.page.locator("#region-overlay").bounding_box()
-        x, y, width, height = LAYOUT.box
-        scale = box["width"] / LAYOUT.width
-        corner = (box["x"] + x * scale, box["y"] + y * scale)
-        swipe(one.page, corner, (corner[0] + width * scale, corner[1] + height * scale))
+        scale = box["width"] / region.frame_width
+        ends = ((region.x, region.y), (region.right, region.bottom))
+        swipe(one.page, *((box["x"] + x * scale, box["y"] + y * scale) for x, y in ends))
         expect(one.page.locator("#region-words")).to_contain_text("not kept yet")
         one.page.click("#region-keep")
         expect(one.page.locator("#outcome")).to_have_text(one.text("region.kept"))
         drawn = json.loads(regions.read_text())["regions"][0]
         assert drawn["state"] == "set by hand"
         size, _, frame = drawn["region"].partition("@")
-        assert frame == f"{LAYOUT.width}x{LAYOUT.height}"
+        assert frame == f"{region.frame_width}x{region.frame_height}"
         kept = [int(part) for part in size.replace("x", "+").split("+")]
-        assert np.allclose(kept, [width, height, x, y], atol=2 / scale + 2)  # a finger meets pixels of the window
+        assert np.allclose(
+            kept, [region.width, region.height, region.x, region.y], atol=2 / scale + 2
+        )  # a finger meets pixels of the window
         one.go("main")
         one.page.wait_for_function(
             "() => !['nothing', undefined].includes(document.getElementById('verdict').dataset.label)"

@@ -5,9 +5,13 @@ import sys
 import numpy as np
 from playwright.sync_api import Page
 
+from device.region.region import Region
 from tests.page_browser.running import ROOT
 
 sys.path[:0] = [str(ROOT / "tests" / "device")] * (str(ROOT / "tests" / "device") not in sys.path)  # as pytest has it
+
+
+LAYOUT = 3  # the number of one whose picture is a rectangle
 
 
 def _screens():
@@ -16,12 +20,10 @@ def _screens():
     return screens
 
 
-LAYOUT = _screens().draw_layout(3)
-
-
-def screen_of(picture: np.ndarray) -> np.ndarray:
-    """LAYOUT's screen, (height, width, 3) uint8, with a (H, W) picture in it that stands still."""
-    return _screens().Screen(LAYOUT, picture, motion="frozen").frame(0)
+def screen_of(picture: np.ndarray) -> tuple[np.ndarray, Region]:
+    """A machine's screen, (height, width, 3) uint8, with a (H, W) picture in it that stands still, and where that is."""
+    screen = _screens().Screen(_screens().draw_layout(LAYOUT), picture, motion="frozen")
+    return screen.frame(0), screen.region
 
 
 def swipe(page: Page, start: tuple[float, float], end: tuple[float, float]) -> None:

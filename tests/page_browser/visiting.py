@@ -88,8 +88,9 @@ def visit(browser: Browser, url: str, language: str = "en", theme: str = "light"
     return one
 
 
-def change_machine(page: Page, **values: object) -> None:
-    """Lay these values over what the snapshots say of the machine; all else comes from the device."""
+def change_machine(page: Page, signal: dict[str, str] | None = None, **values: object) -> None:
+    """Lay these values over what the snapshots say of the machine; all else comes from the device. signal: over what
+    they say of the signal, whenever it is not ok: a grabber names more ways of having none than a folder can."""
 
     def through(socket) -> None:
         server = socket.connect_to_server()
@@ -98,6 +99,7 @@ def change_machine(page: Page, **values: object) -> None:
             if isinstance(message, str) and '"snapshot"' in message[:40]:
                 said = json.loads(message)
                 said["machine"] |= values
+                said["signal"] |= signal if signal and said["signal"]["state"] != "ok" else {}
                 message = json.dumps(said)
             socket.send(message)
 

@@ -135,7 +135,7 @@ export function regionPart() {
     element: h(
       "div",
       { class: "stack" },
-      h("p", { text: t("region.what") }),
+      h("p", { class: "region-what", text: t("region.what") }),
       holder,
       words,
       h("p", { class: "unseen", id: "region-keys", text: t("region.keys") }),

@@ -58,13 +58,14 @@ export function draw(canvas, points, step, now) {
   const colour = (name) => style.getPropertyValue(`--${name}`).trim();
   const backwards = style.direction === "rtl";
   const latest = now ?? points.at(-1)?.at ?? 0;
-  const cell = (width * step) / SECONDS;
   context.clearRect(0, 0, width, height);
-  for (const point of points) {
+  for (const [i, point] of points.entries()) {
     const end = 1 - (latest - point.at) / SECONDS;
     if (end <= 0) continue;
-    const right = backwards ? width * (1 - end) + cell : width * end;
-    const left = right - cell;
+    // From the point before it, for points come a little early or late; what is missing stays empty.
+    const since = i ? point.at - points[i - 1].at : step;
+    const cell = (width * (since < 3 * step ? since : step)) / SECONDS;
+    const left = backwards ? width * (1 - end) : width * end - cell;
     const seen = point.state === "ok" && point.label;
     if (!seen) {
       hatch(context, left, cell, height, colour("faint"));

@@ -27,7 +27,7 @@ export function mainView({ live, watcher }) {
   picture.element.append(veils[0].element);
   verdict.element.append(veils[1].element);
   let heard = null;
-  const side = h("div", { class: "side" }, verdict.element, likely.element, h("div", { class: "facts", tabindex: "-1" }, signal, quality, model, cautions));
+  const side = h("div", { class: "side", tabindex: "0", role: "region", "aria-label": t("side") }, verdict.element, likely.element, h("div", { class: "facts" }, signal, quality, model, cautions));
   const element = h(
     "div",
     { class: "main-view", "data-watcher": watcher ? "yes" : null },
