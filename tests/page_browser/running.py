@@ -76,7 +76,7 @@ class Device:
     """A daemon with a page in a folder of its own. lines: (time.time(), line) of what it said."""
 
     def __init__(self, folder: Path, bundle: Path | None = None, region: str = "whole") -> None:
-        """region: region.mode of the configuration file. bundle: of demonstration_bundle; None: the page alone, without a daemon."""
+        """region: region.mode of the configuration file. bundle: of demonstration_bundle; None: no daemon."""
         self.folder, self.source = folder, folder / "screen"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/"
@@ -85,7 +85,7 @@ class Device:
         folder.mkdir(parents=True, exist_ok=True)
         self.source.mkdir(exist_ok=True)
         config = folder / "config.toml"
-        bundled = "" if bundle is None else _MODEL.format(bundle, bundle.parent)
+        bundled = "" if bundle is None else MODEL.format(bundle, bundle.parent)
         config.write_text(
             f'{bundled}[source]\nkind = "folder"\npath = "{self.source}"\nfps = "{FPS} fps"\nloop = true\n'
             f'[page]\nfolder = "{folder}/page"\nsocket = "{folder}/live.sock"\nport = {self.port}\n'

@@ -97,6 +97,7 @@ def test_storage_is_kept_and_the_daemon_takes_it_up(window: Callable[..., Visit]
     one.page.click("#storage-keep")
     expect(one.page.locator("#outcome")).to_have_text(one.text("restarts"))
     own.wait_for("signal: waiting -> ok", since)
+    own.wait_for("page: http://", since)  # which begins anew beside it in a trial
     assert 'max_age = "30 days"' in (own.folder / "page" / "settings.toml").read_text()
     one.page.reload()
     expect(one.page.locator("#storage-age")).to_have_value("30 days")

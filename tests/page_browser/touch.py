@@ -21,7 +21,7 @@ def _screens():
 
 
 def screen_of(picture: np.ndarray) -> tuple[np.ndarray, Region]:
-    """A machine's screen, (height, width, 3) uint8, with a (H, W) picture in it that stands still, and where that is."""
+    """A machine's screen, (height, width, 3) uint8, with a still (H, W) picture in it, and where that is."""
     screen = _screens().Screen(_screens().draw_layout(LAYOUT), picture, motion="frozen")
     return screen.frame(0), screen.region
 
