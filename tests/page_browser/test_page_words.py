@@ -73,7 +73,7 @@ SAID = {
     "doctor-check": _literals("device/doctor", "Finding", 0),
     "error": _literals("device/page", "Refusal", 1) | _literals("device/live", "_refused", 0),
     "studies": {"frame", "sweep", "open", "ended", "interrupted"},
-    "model": {"shipped", "current", "previous"},
+    "model": {"shipped", "current", "previous", "running"},
 }
 
 

@@ -19,7 +19,9 @@ export function modelPart() {
     try {
       const { models, current, previous } = await get("/api/models");
       back.disabled = !previous;
-      facts.replaceChildren(...models.map((one) => about(one, one.id === current?.id)));
+      const listed = models.some((one) => one.id === current?.id);
+      const all = current && !listed ? [{ ...current, which: "running" }, ...models] : models; // one given for this run
+      facts.replaceChildren(...all.map((one) => about(one, one.id !== undefined && one.id === current?.id)));
     } catch (error) {
       said.refused(error);
     }
