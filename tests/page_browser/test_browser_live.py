@@ -136,9 +136,10 @@ def test_freeze_save_and_export(technician: Visit, running: Device, pictures: di
     page.click("#freeze")
     expect(page.locator("#answer")).to_have_text(technician.text("answer.held"))
     expect(page.locator(".frozen-flag")).to_be_visible()
+    since = len(running.lines)
     running.show(pictures["benign"])
+    running.wait_for("shown=benign", since)  # judging goes on, and what is frozen stays
     expect(page.locator("#freeze")).to_have_attribute("aria-pressed", "true")
-    page.wait_for_timeout(1000)  # the time in which another verdict would show: a frozen one stays
     technician.verdict("malignant")
     page.click("#save")
     expect(page.locator("#answer")).to_contain_text("Saved as number")
@@ -151,9 +152,8 @@ def test_freeze_save_and_export(technician: Visit, running: Device, pictures: di
     page.locator(".study-row").first.click()
     saved = page.locator(f".item:has(img[alt*='picture {number}:'])")
     expect(saved).to_have_attribute("data-label", "malignant")
-    page.wait_for_function(
-        "() => [...document.querySelectorAll('.item img')].every(one => one.complete && one.naturalWidth)"
-    )
+    saved.scroll_into_view_if_needed()  # pictures further down are not asked for before they are seen
+    expect(saved.locator("img")).to_have_js_property("naturalWidth", pictures["malignant"].shape[1])
     expect(page.locator("#history .history-bar")).to_have_count(page.locator(".item").count())
     with page.expect_download() as got:
         page.click("#export-zip")
