@@ -146,7 +146,10 @@ class Device:
         if self.process is not None and self.process.poll() is None:
             os.kill(self.process.pid, signal.SIGCONT)
             self.process.terminate()
-            self.process.wait(PATIENCE_S)
+            try:
+                self.process.wait(PATIENCE_S)
+            finally:
+                self.process.kill()  # one that does not end fails its test, and must not outlive it
 
 
 @contextmanager
