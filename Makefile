@@ -26,7 +26,9 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/busi-kd demo --out out/demo
 
+# The tests also need programs of Debian's: .ci/packages installs them as root, and names them to anybody else.
 test: $(READY)
+	.ci/packages
 	$(BIN)/python -m pytest
 
 lint: $(READY)

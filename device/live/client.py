@@ -41,8 +41,8 @@ class Client:
 
     async def _asked(self, said: dict[str, Any]) -> Message:
         if self._stream is None:
-            connect = asyncio.open_unix_connection(str(self.path), limit=1 << 20)
-            self._stream = await asyncio.wait_for(connect, CONNECT_S)
+            async with asyncio.timeout(CONNECT_S):  # wait_for of Python 3.11 may swallow a cancellation
+                self._stream = await asyncio.open_unix_connection(str(self.path), limit=1 << 20)
         reader, writer = self._stream
         writer.write(encode(said))
         await writer.drain()
