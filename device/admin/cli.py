@@ -48,7 +48,7 @@ def _of_systemd() -> socket.socket:
 
 
 def _user(name: str) -> tuple[int, ...]:
-    """Its number; none while there is no such user: one of DynamicUser= exists only while its service runs."""
+    """Its number; none where there is no such user: then nobody is listened to."""
     if name.isdecimal():
         return (int(name),)
     try:

@@ -67,7 +67,7 @@ def test_they_fit_the_settings_and_each_other() -> None:
     page, admin, daemon = (section(name, "Service") for name in (*NAMES[:2], "busi-kd.service"))
     assert section(NAMES[2], "Socket")["ListenSequentialPacket"] == str(KEYS["page.admin"].default)
     assert KEYS["page.socket"].default == Path("/run") / daemon["RuntimeDirectory"] / "live.sock"
-    assert page["User"] == "busi-kd"  # what DynamicUser= makes of busi-kd.service
+    assert page["User"] == "busi-kd"  # that of busi-kd.service, in whose folder both work
     assert daemon.get("User", "busi-kd") == page["User"]
     assert page["StateDirectory"] == daemon["StateDirectory"] == KEYS["page.folder"].default.parent.name
     for unit, command in ((page, "page"), (admin, "admin")):
