@@ -100,12 +100,35 @@ def prepare(frame: np.ndarray, preprocess: Preprocess) -> np.ndarray:
         return np.ascontiguousarray(luma)
     if preprocess.resize == "squash":
         return cv2.resize(luma, (width, height), interpolation=interpolation)
-    scale = min(height / luma.shape[0], width / luma.shape[1])
-    inner_h = max(1, round(luma.shape[0] * scale))
-    inner_w = max(1, round(luma.shape[1] * scale))
-    top, left = (height - inner_h) // 2, (width - inner_w) // 2
+    top, left, inner_h, inner_w = _letterbox(luma.shape, preprocess)
     canvas = np.full((height, width), preprocess.fill, np.uint8)
     canvas[top : top + inner_h, left : left + inner_w] = cv2.resize(
         luma, (inner_w, inner_h), interpolation=interpolation
     )
     return canvas
+
+
+def _letterbox(shape: tuple[int, int], preprocess: Preprocess) -> tuple[int, int, int, int]:
+    """Where a frame of `shape` (H, W) stands in the letterbox: top, left, height, width in pixels."""
+    scale = min(preprocess.height / shape[0], preprocess.width / shape[1])
+    height, width = max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
+    return (preprocess.height - height) // 2, (preprocess.width - width) // 2, height, width
+
+
+def restored(plane: np.ndarray, shape: tuple[int, int], preprocess: Preprocess) -> np.ndarray:
+    """The way back for what a network says of places: (h, w) values on the grid of `prepare`'s result, or a coarser one
+    over the same area, -> `shape` (H, W) of the frame, same dtype, bilinear; the padding of a letterbox is cut off.
+
+    Raises ValueError when `plane` is not two-dimensional or empty.
+    """
+    if plane.ndim != 2 or plane.size == 0:
+        raise ValueError(f"a plane must be (h, w), not {plane.shape}.")
+    height, width = preprocess.height, preprocess.width
+    if preprocess.resize == "letterbox":
+        top, left, inner_h, inner_w = _letterbox(shape, preprocess)
+        if plane.shape != (height, width):
+            plane = cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR)
+        plane = plane[top : top + inner_h, left : left + inner_w]
+    if plane.shape == tuple(shape):
+        return np.ascontiguousarray(plane)
+    return cv2.resize(plane, shape[::-1], interpolation=cv2.INTER_LINEAR)
