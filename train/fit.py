@@ -73,12 +73,16 @@ class Fitting(L.LightningModule):
             feel_rounding(self.network)
             self.rounds = True
 
+    def answer(self, network: nn.Module, luma: Tensor) -> Tensor:
+        """What a network says in float32, for criterion and validation."""
+        return network(luma).float()
+
     def training_step(self, batch: Batch, number: int) -> Tensor:
         if number == 0:  # not earlier: a loader draws a number when it starts, which a resumed run does at another time
             torch.manual_seed(self.seed * 100_003 + self.current_epoch)
         if self.fit_recipe.mixup:
             batch = mixed(batch, self.fit_recipe.mixup)
-        terms = self.criterion(batch, self.network(batch["luma"]).float())
+        terms = self.criterion(batch, self.answer(self.network, batch["luma"]))
         loss = torch.stack([term for term in terms.values()]).sum()
         if not torch.isfinite(loss):
             raise UserError(
@@ -100,7 +104,7 @@ class Fitting(L.LightningModule):
 
     def validation_step(self, batch: Batch, _: int) -> None:
         target = batch["target"]
-        logits = self.kept()(batch["luma"]).float()
+        logits = self.answer(self.kept(), batch["luma"])
         # Of all processes, that they agree on the best epoch: one that alone wrote a checkpoint would wait for ever.
         self.log("val_loss", nn.functional.cross_entropy(logits, target), prog_bar=True, sync_dist=True)
         self.metrics.update(logits, target)
@@ -204,17 +208,37 @@ def run(
     folder: Path,
     int8_epochs: int = 0,
 ) -> dict[str, float]:
-    """Fit `network` in place and leave it in eval mode with the selected epoch's weights.
+    """Fit `network` in place, see `fitted`. int8_epochs: see Fitting. Returns the selected epoch, the validation
+    figures of its weights, and `seconds` in all.
+    """
+    epoch, seconds = fitted(Fitting(laid_out(network, fit), criterion, fit, seed, int8_epochs), train, val, folder)
+    logits = predict(network, val.lumas)
+    return {
+        "seconds": seconds,
+        "selected_epoch": epoch,
+        "val_loss": nll(logits, val.targets),
+        "val_accuracy": accuracy(logits, val.targets),
+        "val_balanced_accuracy": balanced_accuracy(logits, val.targets),
+    }
+
+
+def laid_out(network: nn.Module, fit: Fit) -> nn.Module:
+    """The network, its weights in the memory layout that the fit wants; before its average is taken."""
+    return network.to(memory_format=torch.channels_last) if fit.channels_last else network
+
+
+def fitted(module: Fitting, train: LumaSet, val: LumaSet, folder: Path) -> tuple[float, float]:
+    """Train a module; its network is left in place with the selected epoch's weights.
 
     Checkpoints (`last`, `best` by val_loss) and log/metrics.csv lie under `folder`; when `last.ckpt` is there already
-    the run goes on from it. int8_epochs: see Fitting. Returns the selected epoch, the validation figures of its
-    weights, and `seconds` in all. Raises UserError when the loss becomes infinite, KeyboardInterrupt on SIGINT and
-    SIGTERM.
+    the run goes on from it. Returns the selected epoch and the seconds in all. Raises UserError when the loss becomes
+    infinite, KeyboardInterrupt on SIGINT and SIGTERM.
 
     Under torchrun all its processes train together (DistributedDataParallel), each on its share of every batch; the
     first alone writes. Gradients are averaged; BatchNorm normalises each share by itself, and the first one's running
     statistics are kept.
     """
+    network, fit, seed = module.network, module.fit_recipe, module.seed
     world, rank, local = processes()
     pictures = share(fit.batch)
     checkpoints = folder / "checkpoints"
@@ -245,9 +269,6 @@ def run(
     # A sampler that knows its epoch: Lightning calls set_epoch, so the order survives a kill.
     sampler = DistributedSampler(train, num_replicas=world, rank=rank, shuffle=True, seed=seed, drop_last=True)
     loader = DataLoader(train, pictures, sampler=sampler, drop_last=True)  # a batch of one breaks BatchNorm
-    if fit.channels_last:
-        network.to(memory_format=torch.channels_last)
-    module = Fitting(network, criterion, fit, seed, int8_epochs)
     last = checkpoints / LAST
     try:
         with warnings.catch_warnings():
@@ -270,14 +291,7 @@ def run(
     epoch, weights = told(selected)
     network.to(memory_format=torch.contiguous_format)
     network.load_state_dict(weights)
-    logits = predict(network, val.lumas)
-    return {
-        "seconds": keep.seconds(),
-        "selected_epoch": epoch,
-        "val_loss": nll(logits, val.targets),
-        "val_accuracy": accuracy(logits, val.targets),
-        "val_balanced_accuracy": balanced_accuracy(logits, val.targets),
-    }
+    return epoch, keep.seconds()
 
 
 @torch.no_grad()
