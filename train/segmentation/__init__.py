@@ -1,0 +1,1 @@
+"""Where the lesion is: networks that outline it, how they are taught by others, and what their outlines are worth."""
