@@ -14,6 +14,7 @@ from train.audit import cli as audit
 from train.augment import cli as augment
 from train.evaluation import cli as evaluation
 from train.external import cli as external
+from train.segmentation import cli as segmentation
 from train.soft import cli as soft
 from train.studies import cli as studies
 
@@ -55,7 +56,7 @@ def main(arguments: list[str]) -> int:
     chosen.add_argument("--no-teacher", action="store_true", help="train on labels alone, for comparison")
     command.set_defaults(run=_distill)
 
-    for group in (audit, augment, soft, evaluation, external, studies):
+    for group in (audit, augment, soft, evaluation, external, studies, segmentation):
         group.register(commands)
 
     parsed = parser.parse_args(arguments)

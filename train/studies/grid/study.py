@@ -133,7 +133,7 @@ def read_study(path: Path) -> Study:
     recipe = load_recipe(str(path.parent / written.recipe) if written.recipe.endswith(".toml") else written.recipe)
     if recipe.split.leaks:
         raise UserError(f"{path}: the recipe {written.recipe!r} splits by {recipe.split.protocol!r}; use 'grouped'.")
-    _check_numbers(f"{path}", written.seeds, written.folds, recipe.split.folds)
+    check_numbers(f"{path}", written.seeds, written.folds, recipe.split.folds)
     _check_folds(f"{path}: decide", written.decide, recipe.split.folds)
     rows: list[Row] = []
     for one in written.row:
@@ -160,10 +160,10 @@ def _resolved(one: RowFile, above: list[Row], study: StudyFile, recipe: Recipe, 
         if _has(one.change, key):
             raise UserError(f"{where}: change must not hold {key!r}, which is the same for all rows; remove it.")
     start = schema.dump(base.recipe if base else recipe)
-    changed = schema.load(Recipe, _laid_over(start, one.change), where)
+    changed = schema.load(Recipe, laid_over(start, one.change), where)
     seeds = study.seeds if one.seeds is None else one.seeds
     folds = study.folds if one.folds is None else one.folds
-    _check_numbers(where, seeds, folds, recipe.split.folds)
+    check_numbers(where, seeds, folds, recipe.split.folds)
     return Row(
         name=one.name,
         slug=slug,
@@ -203,11 +203,12 @@ def _compared(rows: list[Row], recipe: Recipe, path: Path) -> tuple[Row, ...]:
     return tuple(found)
 
 
-def _laid_over(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+def laid_over(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Nested tables with the values of `over` in the place of those of `under`."""
     laid = dict(under)
     for key, value in over.items():
         both = isinstance(value, dict) and isinstance(laid.get(key), dict)
-        laid[key] = _laid_over(laid[key], value) if both else value
+        laid[key] = laid_over(laid[key], value) if both else value
     return laid
 
 
@@ -218,7 +219,8 @@ def _has(change: dict[str, Any], key: str) -> bool:
     return not rest or (isinstance(change[first], dict) and _has(change[first], rest))
 
 
-def _check_numbers(where: str, seeds: tuple[int, ...], folds: tuple[int, ...], count: int) -> None:
+def check_numbers(where: str, seeds: tuple[int, ...], folds: tuple[int, ...], count: int) -> None:
+    """Raise UserError unless seeds and folds are one or more, each once, and the folds lie in 0..count - 1."""
     try:
         for seed in seeds:
             check_seed("seeds", seed)

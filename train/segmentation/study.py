@@ -1,0 +1,184 @@
+"""A segmentation study: rows, each a recipe with changes, trained on the same folds and seeds; tables name its rows."""
+
+import re
+from dataclasses import dataclass, field, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from device import schema
+from device.errors import UserError, nearest
+from train.recipe import read_toml
+from train.segmentation.recipe import SegRecipe
+from train.studies.grid.study import check_numbers, laid_over
+
+Key = tuple[str, int, int]  # of a job: its row's folder name, seed, fold
+Table = Literal["I", "II", "III", "ablation"]
+
+_OF_JOBS = ("name", "seed")  # a job decides these, and the folds
+
+
+@dataclass(frozen=True)
+class RowFile:
+    """One `[[row]]` as it is written. change: nested tables laid over the base row's recipe, or the study's.
+
+    tables: those that the row stands in. against: the row that its paired difference is taken to.
+    """
+
+    name: str
+    change: dict[str, Any] = field(default_factory=dict)
+    base: str | None = None
+    tables: tuple[Table, ...] = ("I",)
+    against: str | None = None
+
+
+@dataclass(frozen=True)
+class StudyFile:
+    """A study as it is written. recipe: tables of SegRecipe (recipe.py) that all rows start from."""
+
+    name: str
+    row: tuple[RowFile, ...]
+    recipe: dict[str, Any] = field(default_factory=dict)
+    folds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    seeds: tuple[int, ...] = (0,)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row with everything resolved; soft: folders of cached answers for the class head."""
+
+    name: str
+    slug: str
+    recipe: SegRecipe
+    tables: tuple[str, ...]
+    against: str | None
+    soft: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training: a row, the seed of the training, and the test fold."""
+
+    row: Row
+    seed: int
+    fold: int
+
+    @property
+    def recipe(self) -> SegRecipe:
+        """The row's recipe with this seed and these folds. The split's own seed stays, and with it each fold."""
+        split = self.row.recipe.split
+        split = replace(split, test_fold=self.fold, val_fold=(self.fold + 1) % split.folds)
+        return replace(self.row.recipe, name=self.row.slug, seed=self.seed, split=split)
+
+    @property
+    def key(self) -> Key:
+        """The row's folder name, the seed and the fold."""
+        return self.row.slug, self.seed, self.fold
+
+    def __str__(self) -> str:
+        return f"{self.row.name}, seed {self.seed}, fold {self.fold}"
+
+
+@dataclass(frozen=True)
+class SegStudy:
+    """A study file that was read and found sound."""
+
+    name: str
+    path: Path
+    folds: tuple[int, ...]
+    seeds: tuple[int, ...]
+    rows: tuple[Row, ...]
+
+    def row(self, name: str) -> Row:
+        """The row of this name, or of this folder name. Raises UserError when there is none."""
+        for row in self.rows:
+            if name in (row.name, row.slug):
+                return row
+        names = [row.name for row in self.rows]
+        raise UserError(f"{self.path}: no row {name!r}{nearest(name, names)}; there are {', '.join(names)}.")
+
+    def with_teachers(self, rows: list[Row]) -> list[Row]:
+        """The rows and the rows that teach them, in the study's order."""
+        wanted = {row.name for row in rows}
+        for row in reversed(self.rows):  # teachers stand above
+            if row.name in wanted:
+                wanted |= {term.row for term in row.recipe.teachers}
+        return [row for row in self.rows if row.name in wanted]
+
+    def jobs(self, rows: list[Row] | None = None) -> list[Job]:
+        """All trainings: seeds outermost, then rows, so that teachers come before their students, then folds."""
+        return [Job(row, s, fold) for s in self.seeds for row in rows or self.rows for fold in self.folds]
+
+    def stages(self, jobs: list[Job]) -> list[list[Job]]:
+        """Jobs in steps: those of one step need only what earlier steps have trained."""
+        depth: dict[str, int] = {}
+        for row in self.rows:
+            depth[row.name] = 1 + max((depth[term.row] for term in row.recipe.teachers), default=-1)
+        steps = range(1 + max((depth[job.row.name] for job in jobs), default=-1))
+        return [[job for job in jobs if depth[job.row.name] == step] for step in steps]
+
+
+def shipped() -> list[str]:
+    """Names of the studies that come with busi-kd."""
+    files = resources.files("train.segmentation").joinpath("studies").iterdir()
+    return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
+
+
+def read_study(
+    name: str,
+    folds: tuple[int, ...] | None = None,
+    seeds: tuple[int, ...] | None = None,
+    protocol: str | None = None,
+) -> SegStudy:
+    """Read a study: the name of a shipped one, or the path of a .toml file. The rest: instead of the file's.
+
+    Raises UserError naming file and row: no TOML, an unknown key, a row that is there twice, a base or teacher that
+    does not stand above, a fold that there is not.
+    """
+    path = Path(name)
+    if path.suffix != ".toml":
+        if name not in shipped():
+            raise UserError(
+                f"no study {name!r}{nearest(name, shipped())}; there are {', '.join(shipped())}, or a .toml file."
+            )
+        path = Path(str(resources.files("train.segmentation").joinpath("studies", f"{name}.toml")))
+    written = schema.load(StudyFile, read_toml(path, "study"), path)
+    if protocol is not None:
+        written = replace(written, recipe=laid_over(written.recipe, {"split": {"protocol": protocol}}))
+    rows: list[Row] = []
+    tables: dict[str, dict[str, Any]] = {}
+    for one in written.row:
+        rows.append(_resolved(one, rows, tables, written, path))
+    if not rows:
+        raise UserError(f"{path}: there is no [[row]] in it; add one.")
+    for row in rows:
+        if row.against is not None and row.against not in [other.name for other in rows if other != row]:
+            raise UserError(f"{path}, row {row.name!r}: there is no other row {row.against!r}; correct against.")
+    count = {row.recipe.split.folds for row in rows}
+    if len(count) > 1 or len({(row.recipe.split.protocol, row.recipe.split.seed) for row in rows}) > 1:
+        raise UserError(f"{path}: all rows must be split alike; set the table split in [recipe] alone.")
+    study = SegStudy(written.name, path, folds or written.folds, seeds or written.seeds, tuple(rows))
+    check_numbers(f"{path}", study.seeds, study.folds, count.pop())
+    return study
+
+
+def _resolved(one: RowFile, above: list[Row], tables: dict[str, dict], study: StudyFile, path: Path) -> Row:
+    where = f"{path}, row {one.name!r}"
+    slug = re.sub(r"[^a-z0-9+]+", "-", one.name.lower()).strip("-")
+    if not slug or any(row.slug == slug for row in above):
+        raise UserError(f"{where}: the name is empty or there already; give it another one.")
+    names = [row.name for row in above]
+    if one.base is not None and one.base not in names:
+        raise UserError(f"{where}: no row {one.base!r}{nearest(one.base, names)} stands above it; correct base.")
+    tables[one.name] = laid_over(tables[one.base] if one.base else study.recipe, one.change)
+    taken = next((key for key in _OF_JOBS if key in tables[one.name]), None)
+    if taken:
+        raise UserError(f"{where}: {taken!r} is decided by each training; remove it.")
+    recipe = schema.load(SegRecipe, tables[one.name], where)
+    for term in recipe.teachers:
+        if term.row not in names:
+            raise UserError(f"{where}: no row {term.row!r}{nearest(term.row, names)} stands above it to teach it.")
+        if next(row for row in above if row.name == term.row).recipe.preprocess != recipe.preprocess:
+            raise UserError(f"{where}: its teacher {term.row!r} sees another input size; make them alike.")
+    soft = tuple(path.parent / folder for folder in recipe.classes.soft) if recipe.classes else ()
+    return Row(one.name, slug, recipe, one.tables, one.against, soft)
