@@ -137,7 +137,8 @@ def _write(args: argparse.Namespace, study) -> int:
     if pictures is None:
         raise UserError(f"{args.out}: no study was trained there; check --out, or leave --table-only away.")
     found = read_results(args.out, study.jobs())
-    path = tables.write(args.out, study, pictures, found, summarise(study, pictures, found, args.repeats))
+    summaries = summarise(study, pictures, found, args.repeats)
+    path = tables.write(args.out, study, pictures, found, summaries, args.repeats)
     print(f"\n{path.read_text(encoding='utf-8')}\nWritten: {path}")
     if args.data is not None:
         data = read_dataset(args.data)

@@ -1,5 +1,6 @@
 """What one outline is worth, at the picture's own resolution. Unknown is None, never 0."""
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,15 +62,19 @@ def score(predicted: np.ndarray, truth: np.ndarray) -> Score:
         return float(compute_confusion_matrix_metric(name, confusion))
 
     lesion, answer = bool(truth.any()), bool(predicted.any())
-    both = lesion and answer
     counts = count_lesions(predicted, truth)
+    hd95 = None
+    if lesion and answer:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # MONAI calls its own function in the old way
+            hd95 = float(compute_hausdorff_distance(said, true, percentile=95))
     return Score(
         dice=float(compute_dice(said, true)) if lesion else None,
         iou=float(compute_iou(said, true)) if lesion else None,
         precision=of("precision") if answer else None,
         recall=of("sensitivity") if lesion else None,
         accuracy=of("accuracy"),
-        hd95=float(compute_hausdorff_distance(said, true, percentile=95)) if both else None,
+        hd95=hd95,
         truth_area=float(truth.mean()),
         area=float(predicted.mean()),
         false_area=float((predicted & ~truth).mean()),

@@ -9,6 +9,7 @@ from device import RESEARCH_NOTICE, files
 from device.bundle import Estimate
 from train.evaluation.intervals import number, percent, signed
 from train.options import ONE_PER_PICTURE
+from train.segmentation.class_head import CLASS_FIGURES, class_figures
 from train.segmentation.results import SegResult
 from train.segmentation.scores import Score
 from train.segmentation.study import Key, SegStudy
@@ -44,7 +45,12 @@ _UNKNOWN = Estimate(None)
 
 
 def write(
-    out: Path, study: SegStudy, pictures: Pictures, results: dict[Key, SegResult], summaries: list[Summary]
+    out: Path,
+    study: SegStudy,
+    pictures: Pictures,
+    results: dict[Key, SegResult],
+    summaries: list[Summary],
+    repeats: int = 1000,
 ) -> Path:
     """Write the page, a CSV per table and the scores of every picture; returns the page's path."""
     lines = heading(study, pictures, summaries)
@@ -53,6 +59,7 @@ def write(
         if rows:
             lines += ["", f"## {title}", "", *_markdown(table, rows)]
             files.write_text(out / f"table-{table.lower()}.csv", _csv(table, rows))
+    lines += _class_heads(study, pictures, results, repeats)
     files.write_text(out / PICTURES_CSV, _scores(study, pictures, results))
     files.write_text(out / PAGE, "\n".join(lines) + "\n")
     return out / PAGE
@@ -78,6 +85,18 @@ def heading(study: SegStudy, pictures: Pictures, summaries: list[Summary]) -> li
     ]
     if recipe.split.leaks:
         lines += ["", f"**The protocol {recipe.split.protocol!r} leaks: copies of test pictures train.**"]
+    return lines
+
+
+def _class_heads(study: SegStudy, pictures: Pictures, results: dict[Key, SegResult], repeats: int) -> list[str]:
+    rows = [(row, class_figures(study, row, results, pictures, repeats)) for row in study.rows if row.recipe.classes]
+    if not rows:
+        return []
+    heads = ("row", "accuracy", "balanced accuracy", "AUC benign/malignant")
+    lines = ["", "## Class heads", "", "| " + " | ".join(heads) + " |", "|---|---|---|---|"]
+    for row, found in rows:
+        cells = (percent(found.get(name, _UNKNOWN)) for name in CLASS_FIGURES)
+        lines.append(f"| {row.name} | " + " | ".join(cells) + " |")
     return lines
 
 
