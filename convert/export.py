@@ -48,7 +48,8 @@ class OneChannel(nn.Module):
         return self.net(luma - self.mean)
 
 
-def _rewrite_activations(module: nn.Module) -> None:
+def rewrite_activations(module: nn.Module) -> None:
+    """Put hard-swish and hard-sigmoid of a network through relu6, in place."""
     for name, child in module.named_children():
         kind = type(child).__name__.lower()
         if kind.startswith("hardswish"):
@@ -56,14 +57,14 @@ def _rewrite_activations(module: nn.Module) -> None:
         elif kind.startswith("hardsigmoid"):
             setattr(module, name, ReluHardsigmoid())
         else:
-            _rewrite_activations(child)
+            rewrite_activations(child)
 
 
 def deployable(student: Luma, relu_activations: bool) -> OneChannel:
     """The network that is exported, in eval mode. relu_activations: hard-swish and hard-sigmoid through relu6."""
     network = OneChannel(student)
     if relu_activations:
-        _rewrite_activations(network)
+        rewrite_activations(network)
     return network.eval()
 
 

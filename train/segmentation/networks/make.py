@@ -32,7 +32,8 @@ def make(recipe: SegNetwork, size: tuple[int, int], weights_dir: Path | None, fr
             network.train()
     except RuntimeError as error:  # two maps of a skip connection do not have the same size
         raise UserError(
-            f"the network {recipe.name!r} does not take {size[0]} x {size[1]} pixels; give multiples of 32."
+            f"the network {recipe.name!r} does not take {size[0]} x {size[1]} pixels: every level halves "
+            "them; give multiples of 32, or fewer levels."
         ) from error
     return network
 
