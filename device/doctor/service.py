@@ -32,10 +32,10 @@ def judge(said: dict[str, str]) -> Finding:
     """Properties of the unit as `systemctl show` prints them -> the finding."""
     if said["LoadState"] == "not-found":
         return Finding(
-            "service", "note", f"{UNIT} is not installed.", "To have it run by itself: sudo systemd/install.sh"
+            "service", "note", f"{UNIT} is not installed.", "To have it run by itself, install the package (docs/install.md)."
         )
     if said["LoadState"] != "loaded":
-        do = f"systemd-analyze verify {UNIT} says what is wrong; sudo systemd/install.sh installs it anew."
+        do = f"systemd-analyze verify {UNIT} says what is wrong; install the package again."
         return Finding("service", "problem", f"{UNIT} cannot be loaded ({said['LoadState']}).", do)
     active, sub = said.get("ActiveState", ""), said.get("SubState", "")
     restarts = int(said["NRestarts"]) if said.get("NRestarts", "").isdecimal() else 0

@@ -41,7 +41,7 @@ def packages(modules: tuple[str, ...] = PACKAGES) -> Finding:
             broken.append(f"{module} ({answer.ended})")
         versions.append(f"{top} {answer.out.strip()}")
     if broken:
-        do = "Install busi-kd again: sudo systemd/install.sh, or pip install --force-reinstall busi-kd."
+        do = "Install busi-kd again: its package, or pip install --force-reinstall busi-kd."
         return Finding("packages", "problem", f"cannot be imported: {', '.join(broken)}.", do)
     return Finding("packages", "ok", f"{', '.join(versions)}.")
 

@@ -156,7 +156,7 @@ def _edid(node: str, said: dict) -> list[Finding]:
 
 
 def group_of(node: Path, kind: os.stat_result) -> list[Finding]:
-    """May the service open it? It runs as a passing user in the group `video`; nothing when it may."""
+    """May the service open it? It runs as the user busi-kd, in the group `video`; nothing when it may."""
     try:
         gid = grp.getgrnam(GROUP).gr_gid
     except KeyError:
