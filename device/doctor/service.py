@@ -32,7 +32,10 @@ def judge(said: dict[str, str]) -> Finding:
     """Properties of the unit as `systemctl show` prints them -> the finding."""
     if said["LoadState"] == "not-found":
         return Finding(
-            "service", "note", f"{UNIT} is not installed.", "To have it run by itself, install the package (docs/install.md)."
+            "service",
+            "note",
+            f"{UNIT} is not installed.",
+            "To have it run by itself, install the package (docs/install.md).",
         )
     if said["LoadState"] != "loaded":
         do = f"systemd-analyze verify {UNIT} says what is wrong; install the package again."
