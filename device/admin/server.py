@@ -102,13 +102,15 @@ def serve_one(client: socket.socket, allowed: frozenset[int], helper: Helper) ->
     with client:
         client.settimeout(CLIENT_S)
         try:
+            # The question is taken in first, whoever asks: what lay unread when the socket closes would take the answer
+            # away with it.
+            data, descriptor = receive(client)
+            if not data:
+                return
             user = peer(client)
             if user not in allowed:
                 log.say(f"user {user} was refused.")
                 send(client, {"ok": False, "code": "user", "error": "The helper does not work for this user."})
-                return
-            data, descriptor = receive(client)
-            if not data:
                 return
             send(client, {"ok": True, **helper.do(parse(data), descriptor)})
         except UserError as error:
