@@ -107,8 +107,8 @@ step stopped-health systemctl start busi-kd-health.service
 step stopped-properties properties
 
 # What a clinic leaves on its machine: settings, an installed model, a study.
-sed -i -e 's/^#\[recorder\]/[recorder]/' -e 's/^#enabled = false/enabled = true/' \
-    -e 's/^#reserve = "500 MB"/reserve = "1 MB"/' /etc/busi-kd/config.toml
+sed -i -e '/^#\[recorder\]/,/^#reserve = /{s/^#\[recorder\]/[recorder]/;s/^#enabled = false/enabled = true/' \
+    -e 's/^#reserve = "500 MB"/reserve = "1 MB"/}' /etc/busi-kd/config.toml
 step config-check busi-kd device config check
 cp /etc/busi-kd/config.toml "$out/config.toml"
 step model-install busi-kd device models install /usr/lib/busi-kd/lib/python3*/site-packages/device/models/*
