@@ -54,7 +54,13 @@ def test_ctrl_c_and_on_again(phantoms: Path, tmp_path: Path, capsys: pytest.Capt
     call = small_study(tmp_path, phantoms, rows, HEAD.replace("[0, 3]", "[0, 1, 2, 3]"))
     command = [sys.executable, "-m", "device.main", *call, "--workers", "2"]
     started = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, env={**os.environ}
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # what runs in the background ignores Ctrl-C
     )
     said = ""
     while not said.startswith("[1/4] plain, seed 0, fold "):
