@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 PROTOCOLS = ("grouped", "random", "paper")
 
 
+def repeats(text: str) -> int:
+    """How often to resample for an interval. Raises ArgumentTypeError."""
+    if not text.isdecimal() or not 2 <= int(text) <= 10_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number in 2..10000")
+    return int(text)
+
+
 def add(command: argparse.ArgumentParser, recipe: str = "paper") -> None:
     """Add DATA, --recipe and the options of the split to a command."""
     command.add_argument("data", type=Path, help="data folder in the BUSI layout")

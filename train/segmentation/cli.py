@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from device import RESEARCH_NOTICE
-from train.options import PROTOCOLS
+from train.options import PROTOCOLS, repeats
 
 
 def register(commands: argparse._SubParsersAction) -> None:
@@ -31,7 +31,7 @@ def register(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--workers", type=int, default=0, metavar="N", help="side by side; 0, the default: one by one")
     command.add_argument("--table-only", action="store_true", help="write the tables from the results that are there")
     command.add_argument("--costs", action="store_true", help="print each network's size and multiply-adds, and end")
-    command.add_argument("--repeats", type=_repeats, default=1000, help="bootstrap resamplings (default 1000)")
+    command.add_argument("--repeats", type=repeats, default=1000, help="bootstrap resamplings (default 1000)")
     command.set_defaults(run=_run)
 
 
@@ -47,12 +47,6 @@ def _numbers(text: str) -> tuple[int, ...]:
     if not all(word.isdecimal() and int(word) < 2**32 for word in words):
         raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers; write 0,1,2")
     return tuple(dict.fromkeys(map(int, words)))
-
-
-def _repeats(text: str) -> int:
-    if not text.isdecimal() or not 2 <= int(text) <= 10_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number in 2..10000")
-    return int(text)
 
 
 def _run(args: argparse.Namespace) -> int:

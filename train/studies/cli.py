@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from device import RESEARCH_NOTICE
-from train.options import PROTOCOLS
+from train.options import PROTOCOLS, repeats
 from train.studies.grid import cli as grid
 
 
@@ -20,7 +20,7 @@ def register(commands) -> None:
     command.add_argument("--protocols", type=_protocols, default=PROTOCOLS, help=f"default {','.join(PROTOCOLS)}")
     command.add_argument("--seeds", type=_seeds, default=(0, 1, 2), help="of split and training (default 0,1,2)")
     command.add_argument("--with-teacher", action="store_true", help="train a teacher on each split and distil it")
-    command.add_argument("--repeats", type=_repeats, default=1000, help="bootstrap resamplings (default 1000)")
+    command.add_argument("--repeats", type=repeats, default=1000, help="bootstrap resamplings (default 1000)")
     command.add_argument("--out", type=Path, required=True, help="the same command goes on after a kill")
     command.set_defaults(run=_run)
 
@@ -38,12 +38,6 @@ def _seeds(text: str) -> tuple[int, ...]:
     if not all(word.isdecimal() and int(word) < 2**32 for word in words):
         raise argparse.ArgumentTypeError(f"{text!r} is no list of seeds; write 0,1,2")
     return tuple(dict.fromkeys(map(int, words)))
-
-
-def _repeats(text: str) -> int:
-    if not text.isdecimal() or not 2 <= int(text) <= 10_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number in 2..10000")
-    return int(text)
 
 
 def _run(args: argparse.Namespace) -> int:

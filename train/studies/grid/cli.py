@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from device import RESEARCH_NOTICE
+from train.options import repeats
 
 
 def register(commands) -> None:
@@ -24,14 +25,14 @@ def register(commands) -> None:
     command.add_argument("--keep-runs", action="store_true", help="keep the run folders, weights included")
     command.add_argument("--drop-stale", action="store_true", help="train anew what the study file has outgrown")
     command.add_argument("--table-only", action="store_true", help="write the page from the results; no data needed")
-    command.add_argument("--repeats", type=_repeats, default=1000, help="bootstrap resamplings (default 1000)")
+    command.add_argument("--repeats", type=repeats, default=1000, help="bootstrap resamplings (default 1000)")
     command.set_defaults(run=_grid)
 
     command = commands.add_parser("operating-point", help="threshold and abstention from a row's out-of-fold answers")
     command.add_argument("study", type=Path, metavar="STUDY.toml", help="the study file of train grid")
     command.add_argument("--results", type=Path, required=True, metavar="DIR", help="--out of train grid")
     command.add_argument("--row", required=True, help="name of a row of the study")
-    command.add_argument("--repeats", type=_repeats, default=1000, help="bootstrap resamplings (default 1000)")
+    command.add_argument("--repeats", type=repeats, default=1000, help="bootstrap resamplings (default 1000)")
     command.add_argument("--out", type=Path, help="default DIR/operating-point/ROW")
     command.set_defaults(run=_operating_point)
 
@@ -57,12 +58,6 @@ def _share(text: str) -> float:
     if not 0 <= share <= 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no share of a GPU in 0..1")
     return share
-
-
-def _repeats(text: str) -> int:
-    if not text.isdecimal() or not 2 <= int(text) <= 10_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number in 2..10000")
-    return int(text)
 
 
 def _grid(args: argparse.Namespace) -> int:
