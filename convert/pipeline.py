@@ -22,7 +22,7 @@ from convert.verify.held_out import HeldOut, Limits, limits
 from convert.verify.parity import Parity, compare
 from convert.verify.structure import structure_reasons
 from device import bundle as bundles
-from device import files, schema
+from device import files, schema, selftest
 from device.bundle import Variant
 from device.decide import decide
 from device.errors import Refused, UserError
@@ -190,7 +190,8 @@ def _bundle(folder: Path, variant: Variant, file: Path, subject: Subject, drawn:
         targets, groups = held_out.targets[test], held_out.groups[test]
         metrics = measure(logits[test], targets, groups, meta.temperature, threshold)
         row = replace(row, metrics=metrics | measure_verdicts(said[test], targets, groups))
-        bundles.write_bundle(folder, file, replace(meta, metrics=row.metrics, parity=row.figures()))
+        figures = {"metrics": row.metrics, "parity": row.figures(), "answers": selftest.answers(model)}
+        bundles.write_bundle(folder, file, replace(meta, **figures))
     return row
 
 

@@ -116,6 +116,19 @@ class FileEntry:
 
 
 @dataclass(frozen=True)
+class Answers:
+    """What the model answers to the phantom frames that every busi-kd stores (device/selftest.py), as it was made.
+
+    frames: which frames, their fingerprint. interpreter: of whose answers these are. outputs: for each frame the output
+    tensor's own whole numbers, in the order of the classes: of a model with an 8-bit output alone.
+    """
+
+    frames: str
+    interpreter: str
+    outputs: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
 class Meta:
     """The content of bundle.json; an unknown key refuses to load."""
 
@@ -139,6 +152,7 @@ class Meta:
     created: str
     files: dict[str, FileEntry]
     familiar: Familiar | None = None  # None: not known, and no frame is refused for being unlike the training
+    answers: Answers | None = None  # None: not recorded, and the model is only tried
 
     def __post_init__(self) -> None:
         if self.temperature <= 0:
@@ -150,6 +164,8 @@ class Meta:
             raise ValueError(f"input.shape {self.input.shape} does not fit preprocess, which gives {wanted}.")
         if self.output.shape != (1, len(self.classes)):
             raise ValueError(f"output.shape {self.output.shape} does not fit {len(self.classes)} classes.")
+        if self.answers is not None and any(len(row) != len(self.classes) for row in self.answers.outputs):
+            raise ValueError(f"answers.outputs must have {len(self.classes)} numbers for each frame.")
 
     @property
     def cautions(self) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from device import files, trust
+from device import files, selftest, trust
 from device.bundle import META_FILE, Bundle, load_bundle
 from device.errors import UserError
 from device.phantom import make_phantom
@@ -52,14 +52,15 @@ def current(models: Path, name: str = CURRENT) -> Path | None:
 
 
 def check(folder: Path, whom: trust.Trust) -> tuple[Bundle, str | None]:
-    """Load a bundle, open its model and let it answer a phantom; returns what `trust.load` does.
+    """Load a bundle, open its model and let it answer phantoms; returns what `trust.load` does.
 
-    Raises UserError when one of these fails.
+    Raises UserError when one of these fails, or when the answers are not those that were recorded when it was made.
     """
     bundle, warning = trust.load(folder, whom)
-    phantom = make_phantom("benign", 0).image
-    if not np.isfinite(open_bundle(bundle).logits(prepare(phantom, bundle.meta.preprocess))).all():
+    model, phantom = open_bundle(bundle), make_phantom("benign", 0).image
+    if not np.isfinite(model.logits(prepare(phantom, bundle.meta.preprocess))).all():
         raise UserError(f"{folder}: its model answers a test picture with no finite number; convert the model again.")
+    selftest.check(bundle, model)
     return bundle, warning
 
 

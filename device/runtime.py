@@ -83,6 +83,13 @@ class Model:
 
     def logits(self, luma: np.ndarray) -> np.ndarray:
         """(H, W) luma uint8 0..255 -> (classes,) float32 logits. Raises ValueError on another shape or dtype."""
+        raw = self.raw(luma)
+        if self.output.scale is None:
+            return raw.astype(np.float32, copy=False)
+        return (raw.astype(np.float32) - self.output.zero_point) * np.float32(self.output.scale)
+
+    def raw(self, luma: np.ndarray) -> np.ndarray:
+        """As `logits`, but as the file gives them, before they are scaled: (classes,) of the output's own type."""
         if luma.dtype != np.uint8 or (1, *luma.shape, 1) != self.input.shape:
             raise ValueError(f"the model takes uint8 luma {self.input.shape[1:3]}, not {luma.dtype} {luma.shape}.")
         batch = luma[None, :, :, None]
@@ -93,10 +100,7 @@ class Model:
             batch = (batch ^ 0x80).view(np.int8)
         self._interpreter.set_tensor(self._in, batch)
         self._interpreter.invoke()
-        raw = self._interpreter.get_tensor(self._out)[0]
-        if self.output.scale is None:
-            return raw.astype(np.float32, copy=False)
-        return (raw.astype(np.float32) - self.output.zero_point) * np.float32(self.output.scale)
+        return self._interpreter.get_tensor(self._out)[0]
 
 
 def open_bundle(bundle: Bundle, threads: int = 1) -> Model:
