@@ -25,6 +25,8 @@ COMMANDS = {
     "page": ("device.page.cli", "serve the technician's page: what is seen now, setup, studies, health"),
     "admin": ("device.admin.cli", "the page's root helper: clock, start again, models; a closed list"),
     "models": ("device.models_cli", "check and list the models of this machine, install one, roll back"),
+    "update": ("device.update.cli", "install a new version of busi-kd from a file or memory stick, roll back"),
+    "selftest": ("device.selftest_cli", "does this version run here, and do its models answer as they should?"),
 }
 
 

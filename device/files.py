@@ -22,6 +22,11 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
+def sha256_bytes(data: bytes) -> str:
+    """SHA-256 of `data` as 64 hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
 def sync_folder(folder: Path) -> None:
     """Flush a folder's names to disk. Raises OSError when that fails."""
     handle = os.open(folder, os.O_RDONLY)  # a rename is on disk only once its folder is

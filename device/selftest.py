@@ -70,7 +70,7 @@ def check(bundle: Bundle, model: Model) -> bool | None:
     found = outputs(model)
     if found != known.outputs:
         raise UserError(
-            f"{bundle.folder}: SELF-TEST FAILED: to the stored phantoms its model answers {found} with {model.backend}, "
-            f"and not {known.outputs} as recorded; its verdicts are not to be trusted here."
+            f"{bundle.folder}: SELF-TEST FAILED: to the stored phantoms its model answers {found} with "
+            f"{model.backend}, and not {known.outputs} as recorded; its verdicts are not to be trusted here."
         )
     return True

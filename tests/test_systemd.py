@@ -77,7 +77,13 @@ def units_root(root: Path) -> Path:
     (root / "lib").symlink_to("usr/lib")
     for unit in UNITS:
         shutil.copy(unit, root / "etc/systemd/system")
-    for name in ("opt/busi-kd/bin/busi-kd", "usr/bin/cage", "usr/bin/chromium"):
+    for name in (
+        "opt/busi-kd/bin/busi-kd",
+        "usr/lib/busi-kd/launch",
+        "usr/bin/sleep",
+        "usr/bin/cage",
+        "usr/bin/chromium",
+    ):
         program = root / name
         program.parent.mkdir(parents=True, exist_ok=True)
         program.write_text("#!/bin/sh\n")
@@ -105,7 +111,7 @@ def exposure(unit: Path) -> float:
     return float(re.search(r"exposure level for \S+: ([0-9.]+)", done.stdout)[1])
 
 
-@pytest.mark.parametrize("name", ["busi-kd", "busi-kd-edid", "busi-kd-health"])
+@pytest.mark.parametrize("name", ["busi-kd", "busi-kd-edid", "busi-kd-health", "busi-kd-trial"])
 def test_the_services_are_exposed_very_little(name: str) -> None:
     figure = exposure(ROOT / f"systemd/{name}.service")
     assert figure <= 1.3
@@ -175,7 +181,7 @@ def test_it_runs_with_the_configuration_file_alone(tmp_path: Path) -> None:
 
 def test_the_service_cannot_write_its_models_nor_the_keys() -> None:
     service = settings("Service")
-    assert service["ReadOnlyPaths"] == "-%S/busi-kd/models"
+    assert service["ReadOnlyPaths"] == "-%S/busi-kd/models -%S/busi-kd/app"
     assert installed.FOLDER == Path("/var/lib/busi-kd/models")
     assert service["ProtectSystem"] == "strict"  # /etc/busi-kd among the rest
     assert trust.MACHINE_KEYS.parent == Path("/etc") / service["ConfigurationDirectory"]

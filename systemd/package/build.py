@@ -13,6 +13,7 @@ from pathlib import Path
 sys.path.insert(1, str(Path(__file__).resolve().parents[2]))  # busi-kd need not be installed where it is packaged
 
 import archive
+import staging
 import wheels
 from target import ARCHES, ROOT, SUITES, Target
 
@@ -31,6 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
     add("--cache", type=Path, default=CACHE, metavar="DIR", help="where wheels are kept (default: .cache/deb)")
     add("--source", type=Path, default=ROOT, metavar="DIR", help="the checkout to be packaged (default: this one)")
     add("--compression", choices=archive.COMPRESSIONS, default="xz", help="none is quick and large (default: xz)")
+    add("--update", type=Path, metavar="KEY", help="make update files, signed with this private key, and no packages")
+    add("--minimum-version", metavar="V", help="of the package below an update (default: the version itself)")
     args = parser.parse_args(arguments)
     try:
         built = build_date(args.source)
@@ -39,7 +42,14 @@ def main(arguments: list[str] | None = None) -> int:
                 target = Target(SUITES[suite], ARCHES[arch])
                 found = wheels.fetch(target, args.cache)
                 with tempfile.TemporaryDirectory(prefix="busi-kd-deb-") as work:
-                    package = archive.build(target, args.source, found, args.out, Path(work), built, args.compression)
+                    if args.update is None:
+                        how = (built, args.compression)
+                        package = archive.build(target, args.source, found, args.out, Path(work), *how)
+                    else:
+                        import updating  # it reads bundles: this needs what busi-kd needs, packing does not
+
+                        how = (built, args.update, args.minimum_version or staging.version_of(args.source))
+                        package = updating.build(target, args.source, found, args.out, Path(work), *how)
                 print(f"{package}: {package.stat().st_size / 1e6:.1f} MB", flush=True)
     except UserError as error:
         print(f"make deb: {error}", file=sys.stderr)

@@ -52,6 +52,7 @@ def stage(root: Path, source: Path, target: Target, found: list[Path], version: 
     shutil.copytree(source / "device", site / "device", ignore=_NOT_SHIPPED)
     wheels.remove_empty(site)
     _environment(root, source, target)
+    _write(root / PREFIX / "version", f"{version} {target} {built}\n")
     _system(root, source, target)
     _documents(root, source, target, version, built)
     _normalise(root, built)
@@ -70,8 +71,9 @@ def _environment(root: Path, source: Path, target: Target) -> None:
     keys["executable"] = python
     (home / "pyvenv.cfg").write_text("".join(f"{key} = {value}\n" for key, value in keys.items()))
     _copy(HERE / "busi-kd", home / "bin/busi-kd", 0o755)
+    _copy(HERE / "launch", home / "launch", 0o755)
     (root / "usr/bin").mkdir(parents=True)
-    (root / "usr/bin/busi-kd").symlink_to("../lib/busi-kd/bin/busi-kd")
+    (root / "usr/bin/busi-kd").symlink_to("../lib/busi-kd/launch")
 
 
 def _system(root: Path, source: Path, target: Target) -> None:
@@ -83,6 +85,7 @@ def _system(root: Path, source: Path, target: Target) -> None:
         ("sysusers.conf", root / "usr/lib/sysusers.d/busi-kd.conf"),
         ("tmpfiles.conf", root / "usr/lib/tmpfiles.d/busi-kd.conf"),
         ("watchdog.conf", root / "usr/lib/systemd/system.conf.d/50-busi-kd-watchdog.conf"),
+        ("updates.conf", lib / "systemd/system/busi-kd.service.d/50-updates.conf"),
         ("config.toml", root / CONFIG),
         *((name, root / "usr/share/busi-kd" / name) for name in _EXAMPLES),
     ):
@@ -156,7 +159,7 @@ def _write(to: Path, text: str) -> None:
 
 def _normalise(root: Path, built: int) -> None:
     """One mode for programs and folders, one for files, one time for all: two builds must not differ."""
-    programs = {root / PREFIX / "bin/busi-kd"}
+    programs = {root / PREFIX / "bin/busi-kd", root / PREFIX / "launch"}
     for path in [*sorted(root.rglob("*"), reverse=True), root]:
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() or path in programs else 0o644)

@@ -66,12 +66,16 @@ def test_files_lie_where_they_belong_and_are_roots(target: Target, tmp_path: Pat
     with read(package, "--fsys-tarfile") as files:
         held = {one.name.removeprefix("./"): one for one in files if one.name != "./"}
         unit = files.extractfile(f"./{target.suite.lib}/systemd/system/busi-kd.service").read().decode()
-        launcher = held[f"{PREFIX}/bin/busi-kd"]
+        programs = {f"{PREFIX}/bin/busi-kd", f"{PREFIX}/launch"}
+        watched = files.extractfile(f"./{target.suite.lib}/systemd/system/busi-kd.service.d/50-updates.conf").read()
+        version = files.extractfile(f"./{PREFIX}/version").read().decode()
     assert {(one.uid, one.gid, one.uname, one.gname, one.mtime) for one in held.values()} == {
         (0, 0, "root", "root", BUILT)
     }
     assert {one.mode for one in held.values() if one.isdir()} == {0o755}
-    assert [name for name, one in held.items() if one.isfile() and one.mode != 0o644] == [launcher.name[2:]]
+    assert {name for name, one in held.items() if one.isfile() and one.mode != 0o644} == programs
+    assert version == f"1.2.3~deb{target.suite.number} {target} {BUILT}\n"
+    assert watched.count(b"=+/usr/lib/busi-kd/launch --") == 2  # the path at which it lies
     names = {name for name, one in held.items() if not one.isdir()}
     site = target.site
     assert {f"{site}/fast/_fast.so", f"{site}/plain.py", f"{site}/extra/__init__.py", f"{site}/device/main.py"} <= names
@@ -79,7 +83,7 @@ def test_files_lie_where_they_belong_and_are_roots(target: Target, tmp_path: Pat
     assert {f"{target.suite.lib}/udev/rules.d/70-busi-kd.rules", "etc/busi-kd/config.toml"} <= names
     assert not [name for name in names if re.search(r"\.pyc$|\.pyi$|\.h$|/tests/|/train/|/convert/|scripts", name)]
     assert held[f"{PREFIX}/bin/python"].linkname == f"/usr/bin/python{target.suite.python}"
-    assert held["usr/bin/busi-kd"].linkname == "../lib/busi-kd/bin/busi-kd"
+    assert held["usr/bin/busi-kd"].linkname == "../lib/busi-kd/launch"
     assert "ExecStart=/usr/bin/busi-kd device run" in unit
     assert "/opt/" not in "".join(line for line in unit.splitlines(True) if not line.startswith("#"))
 

@@ -96,7 +96,7 @@ def test_a_bundle_without_a_record_still_loads(bundle_dir: Path, tmp_path: Path)
 
 
 def test_answers_that_do_not_fit_the_classes_do_not_load(recorded: Bundle) -> None:
-    with pytest.raises(ValueError, match="answers.outputs"):
+    with pytest.raises(ValueError, match="outputs must have 3"):
         replace(recorded.meta, answers=replace(recorded.meta.answers, outputs=((1, 2),)))
 
 
