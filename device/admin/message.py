@@ -12,6 +12,7 @@ from device.errors import UserError
 MOST = 1 << 16  # bytes of a packet
 VERBS = {"clock": {"unix"}, "reboot": set(), "poweroff": set(), "restart": set(), "doctor": set()}
 VERBS |= {"install": set(), "rollback": set()}
+VERBS |= {"update": set(), "update-stick": set(), "update-rollback": set(), "renew": set()}
 EARLIEST, LATEST = 1_704_067_200, 4_102_444_800  # 2024 and 2100, seconds since 1970
 
 

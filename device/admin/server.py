@@ -22,8 +22,11 @@ from device.admin.unpack import MOST_ZIP, unpack
 from device.config import options, read
 from device.doctor import cli as doctor
 from device.errors import UserError
+from device.update import manifest, slots, stick
+from device.update.manifest import MOST_UPDATE
+from device.update.slots import Place
 
-UNIT = "busi-kd.service"
+UNIT, PAGE = "busi-kd.service", "busi-kd-page.service"
 CLIENT_S = 5.0  # to say what it wants
 COMMAND_S = 30.0
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
@@ -46,11 +49,14 @@ def _set_clock(unix: float) -> None:
 
 @dataclass(frozen=True)
 class Helper:
-    """config: the configuration file, None for the usual one. run, set_clock: how the system is asked."""
+    """config: the configuration file, None for the usual one. run, set_clock: how the system is asked. place: where
+    updates go. root: stands before proc/, sys/ and memory sticks."""
 
     config: Path | None = None
     run: Callable[[list[str]], None] = field(default=_run)
     set_clock: Callable[[float], None] = field(default=_set_clock)
+    place: Place = field(default_factory=Place)
+    root: Path = Path("/")
 
     def do(self, asked: Asked, descriptor: int | None) -> dict[str, Any]:
         """What came of it. Raises UserError and OSError."""
@@ -62,6 +68,11 @@ class Helper:
         elif asked.verb == "restart":
             self.run(["systemctl", "reset-failed", UNIT])
             self.run(["systemctl", "--no-block", "restart", UNIT])
+        elif asked.verb == "renew":
+            self.run(["systemctl", "--no-block", "restart", UNIT])
+            self.run(["systemctl", "--no-block", "try-restart", PAGE])
+        elif asked.verb.startswith("update"):
+            return self._update(asked.verb, descriptor)
         elif asked.verb == "doctor":
             return {"checks": [asdict(one) for one in doctor.examine(self.config)]}
         else:
@@ -78,16 +89,38 @@ class Helper:
         about = {"name": bundle.meta.name, "id": bundle.id, "variant": bundle.meta.variant, "warning": warning}
         return about | {"signed_by": bundle.signed_by}
 
+    def _update(self, verb: str, descriptor: int | None) -> dict[str, Any]:
+        # A new version of busi-kd itself. Never without a signature, whatever is allowed for models.
+        keys = options.merged(read.read(self.config)).settings.model.whom().folders
+        if verb == "update-rollback":
+            return {"version": slots.version_of(slots.rollback(self.place), self.place)}
+        if verb == "update-stick":
+            running = slots.version_of(slots.in_force(self.place), self.place)
+            file, _ = stick.find(keys, manifest.this_machine(self.place.packaged, running), root=self.root)
+            with open(file, "rb") as stream:
+                done = slots.install(stream, self.place, keys)
+        else:
+            check_file(descriptor, MOST_UPDATE, "An update", "file")
+            with os.fdopen(os.dup(descriptor), "rb") as stream:
+                done = slots.install(stream, self.place, keys)
+        log.say(f"update {done.manifest.version} ({done.id}), signed by {done.signed_by}, was installed.")
+        return {"version": done.manifest.version, "id": done.id, "signed_by": done.signed_by}
+
     def _install(self, models: Path, whom: trust.Trust, descriptor: int | None):
-        if descriptor is None:
-            raise UserError("A model comes as an open file.")
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode) or not 0 < found.st_size <= MOST_ZIP:
-            raise UserError(f"A model is a ZIP file of at most {MOST_ZIP} bytes.")
+        check_file(descriptor, MOST_ZIP, "A model", "ZIP file")
         with tempfile.TemporaryDirectory(prefix="busi-kd-model-") as folder:
             with os.fdopen(os.dup(descriptor), "rb") as stream:
                 stream.seek(0)
                 return installed.install(unpack(stream, Path(folder)), models, whom)
+
+
+def check_file(descriptor: int | None, most: int, what: str, kind: str) -> None:
+    """Raise UserError unless a plain file of 1 to `most` bytes was handed over."""
+    if descriptor is None:
+        raise UserError(f"{what} comes as an open file.")
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode) or not 0 < found.st_size <= most:
+        raise UserError(f"{what} is a {kind} of at most {most} bytes.")
 
 
 def peer(client: socket.socket) -> int:

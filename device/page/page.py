@@ -1,6 +1,7 @@
 """One running page: its settings, access, the daemon and the helper; what the handlers share."""
 
 import argparse
+import asyncio
 import json
 import tomllib
 from collections.abc import Awaitable, Callable
@@ -43,6 +44,7 @@ class Page:
         self.root = Path("/")  # before proc/, sys/ and the folders of memory sticks
         self.daemon = Client(now.settings.page.socket)
         self.language = now.settings.page.language
+        self.renewing: asyncio.Task | None = None  # after an update: held, so that it is not forgotten half-way
 
     @property
     def own(self):

@@ -12,7 +12,7 @@ from device import log
 from device.config import options
 from device.errors import UserError
 from device.live.client import Away
-from device.page import entry, health, machine, regions, setup, static_files, studies, watching
+from device.page import entry, health, machine, regions, setup, static_files, studies, updates, watching
 from device.page.access import (
     COOKIE,
     REFRESH_S,
@@ -43,8 +43,8 @@ _CHANGING = ("POST", "PUT", "DELETE")
 
 def routes() -> tuple[Route, ...]:
     """All that the page answers."""
-    live = (*entry.ROUTES, *watching.ROUTES, *studies.ROUTES)
-    return (*live, *setup.ROUTES, *regions.ROUTES, *machine.ROUTES, *health.ROUTES, *static_files.ROUTES)
+    live = (*entry.ROUTES, *watching.ROUTES, *studies.ROUTES, *setup.ROUTES, *regions.ROUTES)
+    return (*live, *machine.ROUTES, *updates.ROUTES, *health.ROUTES, *static_files.ROUTES)
 
 
 def make_app(page: Page) -> web.Application:

@@ -181,6 +181,31 @@ def test_starting_again_asks_first(technician: Visit) -> None:
     expect(technician.page.locator("#outcome")).to_have_text("")
 
 
+def test_an_update_is_offered_and_a_file_that_is_none_is_refused(technician: Visit, tmp_path: Path) -> None:
+    """The versions are made up, for here is no package below; what is refused is refused by the real server."""
+    technician.go("setup/power")
+    expect(technician.page.locator("#update")).to_contain_text(technician.text("update.by-hand"))
+    now = {"slot": "slot-0.2.0-aaaaaaaaaaaa", "version": "0.2.0", "state": "trial", "why": None}
+    before = {"slot": None, "version": "0.1.0", "state": "packaged", "why": None}
+    said = {"ok": True, "available": True, "running": now, "current": now, "previous": before}
+    said["stick"] = {"file": "busi-kd.update", "version": "0.3.0", "signed_by": "busi-release.pub"}
+    technician.page.route(
+        "**/api/update", lambda route: route.fulfill(json=said) if route.request.method == "GET" else route.continue_()
+    )
+    technician.go("setup/model")
+    technician.go("setup/power")
+    expect(technician.page.locator("#update")).to_contain_text(technician.text("update.trial"))
+    expect(technician.page.locator("#update-stick")).to_have_text(technician.text("update.from-stick", version="0.3.0"))
+    expect(technician.page.locator("#update-back")).to_be_enabled()
+    bad = tmp_path / "bad.update"
+    bad.write_bytes(b"MZ")
+    technician.page.set_input_files("#update-file", bad)
+    technician.page.click("#update-send")
+    technician.page.click("#dialog-yes")
+    expect(technician.page.locator("#update-outcome")).to_contain_text("no whole update of busi-kd")
+    expect(technician.page.locator("#update-outcome")).to_have_attribute("data-kind", "bad")
+
+
 def test_the_model_is_named_and_a_file_that_is_none_is_refused(technician: Visit, tmp_path: Path) -> None:
     technician.go("setup/model")
     expect(technician.page.locator("#models")).to_contain_text(technician.text("model.shipped"))
