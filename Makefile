@@ -1,5 +1,5 @@
 # Two commands set up a fresh machine that has Python 3.11 and make: `make demo` and `make test`. `make deb` packs the device;
-# options of systemd/package/build.py go into DEB, such as DEB="--suite trixie --arch arm64".
+# options of systemd/package/build.py go into DEB, such as DEB="--suite trixie --arch arm64"; DEB="--update KEY" makes updates.
 PYTHON ?= $(or $(shell command -v python3.11),python3)
 VENV := .venv
 BIN := $(VENV)/bin
