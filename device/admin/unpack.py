@@ -31,7 +31,8 @@ def unpack(stream: BinaryIO, folder: Path) -> Path:
         raise UserError(f"A model is a ZIP file of at most {MOST_ZIP} bytes.")
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            files = [entry for entry in archive.infolist() if not entry.is_dir()]
+            # Not is_dir(), which fails on a name of no letters (a damaged one).
+            files = [entry for entry in archive.infolist() if not entry.filename.endswith("/")]
             _check(files)
             left = MOST_BYTES
             for entry in files:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from device.admin.message import VERBS, Asked
@@ -165,6 +165,7 @@ def test_what_is_no_bundle_leaves_nothing_outside_its_folder(tmp_path: Path, fil
 WHOLE = packed({"bundle.json": b"{}" * 50, "model.tflite": bytes(range(256))}).getvalue()
 
 
+@example([(WHOLE.rindex(b"bundle.json"), 0)], 0)  # a file whose name in the list is empty
 @given(st.lists(st.tuples(st.integers(0, len(WHOLE) - 1), st.integers(0, 255)), max_size=6), st.integers(0, len(WHOLE)))
 def test_a_damaged_zip_is_a_sentence_or_a_bundle(tmp_path_factory, changes: list[tuple[int, int]], end: int) -> None:
     data = bytearray(WHOLE)
