@@ -1,4 +1,8 @@
-"""Fixtures shared by all tests. Real data, where it is at hand, lies in ../shared/data beside the project."""
+"""Fixtures shared by all tests. Real data, where it is at hand, lies in ../shared/data beside the project.
+
+Property tests draw the same inputs every time, so that the same commit has the same result; HYPOTHESIS_PROFILE=explore
+draws others (as tests/soak/fuzz.py does, by the hundred thousand). None has a deadline: a busy machine is no failure.
+"""
 
 import os
 
@@ -7,6 +11,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("repeat", derandomize=True, deadline=None)
+settings.register_profile("explore", deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeat"))
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
