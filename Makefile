@@ -26,10 +26,10 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/busi-kd demo --out out/demo
 
-# The tests also need programs of Debian's: .ci/packages installs them as root, and names them to anybody else.
+# Two processes side by side, each with whole files of tests. The tests also need programs of Debian's: .ci/packages installs them as root, and names them to anybody else.
 test: $(READY)
 	.ci/packages
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -129,7 +129,8 @@ def _convert_into(folder: Path, subject: Subject, split: Split, wanted: list[Var
             stacks.append(str(Path(work) / f"calibration-{number}.npy"))
             np.save(stacks[-1], drawn.lumas)
         onnx_files = [str(folder / name) for name in (FLOAT_ONNX, INT8_ONNX)]
-        job = tflite.Job(*onnx_files, centre, tuple(stacks), How(recipe.int8_ranges, recipe.int8_bias_pictures))
+        how = How(recipe.int8_ranges, recipe.int8_bias_pictures, slim=recipe.int8_slim)
+        job = tflite.Job(*onnx_files, centre, tuple(stacks), how)
         made = tflite.write_variants(job, Path(work) / "tflite", wanted, log)
         for variant in wanted:
             rows.append(_bundle(folder / variant, variant, made[variant], subject, first))

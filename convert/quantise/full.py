@@ -13,6 +13,7 @@ from convert.quantise.flat import Flat
 from convert.quantise.how import How
 from convert.quantise.portable import clear_of_ties
 from convert.quantise.ranges import TAIL, least_error, observe, with_ranges
+from convert.quantise.slim import slim
 from convert.spread import spread
 
 NOISE_PICTURES = 16  # of the calibration set, for the table of layers
@@ -52,7 +53,8 @@ def quantise(
         quantised = corrected(
             calibrated, quantised, samples, [samples[i] for i in spread(len(samples), how.bias_pictures)]
         )
-    return quantised, noise.of_layers(calibrated, quantised, few)
+    found = noise.of_layers(calibrated, quantised, few)
+    return (slim(quantised) if how.slim else quantised), found
 
 
 def _noisiest(calibrated: bytes, quantised: bytes, samples: list[np.ndarray], count: int) -> set[str]:

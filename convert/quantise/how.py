@@ -6,11 +6,13 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class How:
     """ranges: `observed`, `clipped`, of `least-error`, or `tensorflow`: the calibrator's own. bias_pictures: so many
-    correct the biases, 0: none do. For comparison and for planted faults alone: per_channel False, and float_operators,
-    the number of operators that stay in float32, those with the most noise.
+    correct the biases, 0: none do. slim: the file keeps only what an interpreter reads. For comparison and for planted
+    faults alone: per_channel False, and float_operators, the number of operators that stay in float32, those with the
+    most noise.
     """
 
     ranges: str = "observed"
     bias_pictures: int = 0
     per_channel: bool = True
     float_operators: int = 0
+    slim: bool = False

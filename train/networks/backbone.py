@@ -1,4 +1,4 @@
-"""Any timm network (or our one trunk) with its first weights, behind one input convention: luma 0..255."""
+"""Any timm network (or one of our own) with its first weights, behind one input convention: luma 0..255."""
 
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from device.errors import UserError, nearest
+from train.networks.students import STUDENTS
 from train.networks.trunks import ResNetV2Stage3
 from train.recipe import NetworkRecipe
 
@@ -50,7 +51,7 @@ def build(recipe: NetworkRecipe, size: tuple[int, int], weights_dir: Path | None
             raise UserError(f"{recipe.name!r} is only there with its own activation; leave the key activation away.")
         net, classifier = OWN_TRUNKS[recipe.name](), ()
     else:
-        net = _create_timm(recipe, size, classes)
+        net = _create(recipe, size, classes)
         classifier = net.pretrained_cfg.get("classifier") or ()  # one name, or several of a distilled network
     classifiers = (classifier,) if isinstance(classifier, str) else classifier
     if recipe.weights not in ("random", "pretrained"):
@@ -89,21 +90,39 @@ def fold_stem(net: nn.Module) -> None:
     first.in_channels = 1
 
 
-def _create_timm(recipe: NetworkRecipe, size: tuple[int, int], classes: int) -> nn.Module:
-    if not timm.is_model(recipe.name.split(".")[0]):
-        raise UserError(f"timm has no network {recipe.name!r}{nearest(recipe.name, timm.list_models())}.")
+def _create(recipe: NetworkRecipe, size: tuple[int, int], classes: int) -> nn.Module:
     options = {} if recipe.activation == "own" else {"act_layer": recipe.activation}
     try:
-        config = timm.get_pretrained_cfg(recipe.name)
-        if config is not None and config.fixed_input_size and tuple(config.input_size[1:]) != size:
-            options["img_size"] = size  # transformers have a position embedding of fixed size
-        return timm.create_model(recipe.name, pretrained=recipe.weights == "pretrained", num_classes=classes, **options)
+        if recipe.name in STUDENTS:
+            return _create_own(recipe, classes, options)
+        return _create_timm(recipe, size, classes, options)
     except TypeError as error:
         if recipe.activation == "own":
             raise
         raise UserError(
             f"the activation of {recipe.name!r} cannot be chosen ({_short(error)}); leave activation away."
         ) from error
+
+
+def _create_own(recipe: NetworkRecipe, classes: int, options: dict[str, str]) -> nn.Module:
+    if recipe.weights == "pretrained":
+        raise UserError(f'{recipe.name!r} comes without weights; say weights = "random", or name a file.')
+    if not classes:
+        raise UserError(f"{recipe.name!r} is a student and cannot be a teacher's trunk; choose another.")
+    return STUDENTS[recipe.name](classes, **options)
+
+
+def _create_timm(recipe: NetworkRecipe, size: tuple[int, int], classes: int, options: dict[str, str]) -> nn.Module:
+    if not timm.is_model(recipe.name.split(".")[0]):
+        known = [*timm.list_models(), *STUDENTS]
+        raise UserError(f"timm has no network {recipe.name!r}{nearest(recipe.name, known)}.")
+    sized: dict[str, tuple[int, int]] = {}
+    try:
+        config = timm.get_pretrained_cfg(recipe.name)
+        if config is not None and config.fixed_input_size and tuple(config.input_size[1:]) != size:
+            sized["img_size"] = size  # transformers have a position embedding of fixed size
+        pretrained = recipe.weights == "pretrained"
+        return timm.create_model(recipe.name, pretrained=pretrained, num_classes=classes, **sized, **options)
     except (OSError, RuntimeError) as error:  # what timm and the hub raise without network or weights
         raise UserError(
             f"the network {recipe.name!r} with {recipe.weights} weights could not be made ({_short(error)}); "

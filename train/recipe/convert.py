@@ -14,7 +14,8 @@ class ConvertRecipe:
     tensor are made alike in size (convert/equalise.py).
     int8_ranges: activation ranges as observed by us, without their rare extremes (`clipped`), with the least error, or
     those of TensorFlow's calibrator, which errs (convert/quantise/ranges.py). int8_bias_pictures: so many calibration
-    pictures correct the biases (convert/quantise/bias.py), 0: none do.
+    pictures correct the biases (convert/quantise/bias.py), 0: none do. int8_slim: the file is stripped of what no
+    interpreter reads (convert/quantise/slim.py).
 
     The gates compare each file with PyTorch on all held-out pictures: share of equal top classes (0..1), of ONNX and
     float32 also the largest difference of a logit, accuracy and AUC that may be lost (0..1), and the margin (0..1)
@@ -31,6 +32,7 @@ class ConvertRecipe:
     equalise: bool = True
     int8_ranges: Literal["least-error", "clipped", "observed", "tensorflow"] = "least-error"
     int8_bias_pictures: int = 40
+    int8_slim: bool = False
     float_agreement: float = 0.995
     int8_agreement: float = 0.98
     float32_logit_difference: float = 0.01

@@ -10,7 +10,8 @@ from train.recipe.fit import Fit
 class NetworkRecipe:
     """One network and where its first weights come from.
 
-    name: a timm model, or `resnetv2_50_stage3` (train/networks/trunks.py). weights: `random`, `pretrained` (timm's
+    name: a timm model, `resnetv2_50_stage3` (train/networks/trunks.py), or a student that timm does not have
+    (train/networks/students.py: `hand_cnn`, `mobilenetv3_small_035`). weights: `random`, `pretrained` (timm's
     own, from the hub) or the name of a .safetensors file, looked up in --weights-dir. The network sees
     (luma / 255 - mean) / std, the same in each of its three input channels; stem `luma` sums the first layer's weights
     over the three before the training, so that it learns as it will be deployed.
