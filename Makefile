@@ -26,7 +26,8 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/busi-kd demo --out out/demo
 
-# Two processes side by side, each with whole files of tests. The tests also need programs of Debian's: .ci/packages installs them as root, and names them to anybody else.
+# The tests also need programs of Debian's: .ci/packages installs them as root, and names them to anybody else. Two
+# processes side by side, each with whole files of tests: many of them wait for a daemon, a browser or a booting Debian.
 test: $(READY)
 	.ci/packages
 	$(BIN)/python -m pytest -n 2 --dist loadfile
