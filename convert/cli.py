@@ -1,4 +1,4 @@
-"""`busi-kd convert STUDENT --data DATA --out FOLDER`, `busi-kd convert keygen`, `sign`, `publish`."""
+"""`busi-kd convert STUDENT --data DATA --out FOLDER`, `busi-kd convert keygen`, `sign`, `publish`, `compare`."""
 
 import os
 
@@ -21,6 +21,10 @@ def main(arguments: list[str]) -> int:
         from convert import publish
 
         return publish.main(arguments[1:])
+    if arguments[:1] == ["compare"]:
+        from convert.compare import run
+
+        return run.main(arguments[1:])
     return _convert(arguments)
 
 
@@ -54,7 +58,8 @@ def _convert(arguments: list[str]) -> int:
         description=f"Student -> ONNX -> TFLite variants -> verified bundles. {RESEARCH_NOTICE}",
         epilog="A failed gate writes no bundle, exits 3 and leaves its report in FOLDER.refused. "
         "`busi-kd convert keygen KEY` makes a key pair, `busi-kd convert sign BUNDLE --key KEY` signs, "
-        "`busi-kd convert publish BUNDLE --site DIR --key KEY` puts it on an update server.",
+        "`busi-kd convert publish BUNDLE --site DIR --key KEY` puts it on an update server, "
+        "`busi-kd convert compare STUDY ...` shows which of a study's networks to ship, and as which file.",
     )
     parser.add_argument("student", type=Path, help="run folder of a trained student")
     parser.add_argument("--data", type=Path, required=True, help="data folder of the training")

@@ -6,8 +6,9 @@ from torch import nn
 
 from device.errors import UserError
 from train.networks.backbone import build
+from train.networks.cost import cost
 from train.recipe import NetworkRecipe
-from train.segmentation.networks.make import MOBILENET, cost, heads, make
+from train.segmentation.networks.make import MOBILENET, heads, make
 from train.segmentation.networks.two_heads import Decoder, TwoHeads
 from train.segmentation.recipe import SegNetwork
 

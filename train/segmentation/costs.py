@@ -6,7 +6,8 @@ import torch
 
 from device.errors import UserError
 from train.networks.backbone import mebibytes
-from train.segmentation.networks.make import cost, make
+from train.networks.cost import cost
+from train.segmentation.networks.make import make
 from train.segmentation.study import SegStudy
 
 

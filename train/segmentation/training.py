@@ -17,9 +17,10 @@ from train.data.busi import DataSet, load_lumas
 from train.data.splits import Split
 from train.data.torch_data import Answers
 from train.networks.backbone import mebibytes
+from train.networks.cost import cost
 from train.segmentation.criterion import Batch, make_criterion
 from train.segmentation.data import outlined, training_set, validation_set
-from train.segmentation.networks.make import cost, heads, make
+from train.segmentation.networks.make import heads, make
 from train.segmentation.networks.two_heads import Heads
 from train.segmentation.recipe import SegRecipe
 from train.segmentation.runs import KIND, SegRun, finish, load_run

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from device.errors import UserError
 from train.data.busi import CLASSES
@@ -71,13 +70,3 @@ def heads(answer: Tensor | Heads) -> Heads:
     """What any of the networks gives, in float32, as Heads."""
     answer = answer if isinstance(answer, Heads) else Heads(answer)
     return Heads(answer.mask.float(), None if answer.classes is None else answer.classes.float())
-
-
-def cost(network: nn.Module, size: tuple[int, int]) -> tuple[int, int]:
-    """Parameters, and multiply-adds of one picture of `size`, as torch counts them: convolutions and linear layers."""
-    training = network.training
-    network.eval()
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(torch.zeros(1, 1, *size, device=next(network.parameters()).device))
-    network.train(training)
-    return sum(weight.numel() for weight in network.parameters()), counter.get_total_flops() // 2
