@@ -26,11 +26,15 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/busi-kd demo --out out/demo
 
-# The tests also need programs of Debian's: .ci/packages installs them as root, and names them to anybody else. Two
-# processes side by side, each with whole files of tests: many of them wait for a daemon, a browser or a booting Debian.
+# First what watches daemons, browsers and booting systems, alone; then what trains and converts, two files side by side.
+# The tests also need programs of Debian's: .ci/packages installs them as root, and names them to anybody else.
+HOST_TESTS := tests/convert tests/train tests/train_segmentation
 test: $(READY)
 	.ci/packages
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	@failed=0; \
+	$(BIN)/python -m pytest $(HOST_TESTS:%=--ignore=%) || failed=1; \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(HOST_TESTS) || failed=1; \
+	exit $$failed
 
 lint: $(READY)
 	$(BIN)/ruff check .
