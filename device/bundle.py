@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from device import RESEARCH_NOTICE, files, schema, signing
+from device.bundle_parts import Estimate, MaskOutput, Tensor
 from device.errors import UserError
 from device.familiar import Familiar
 from device.preprocess import Preprocess
@@ -23,27 +24,6 @@ TASK = "breast-ultrasound-classification"
 
 Variant = Literal["float32", "float16", "int8-dynamic", "int8-full"]
 VARIANTS: tuple[Variant, ...] = ("float32", "float16", "int8-dynamic", "int8-full")
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """One tensor of the TFLite file. real value = scale * (stored - zero_point) for integer types, else both None."""
-
-    shape: tuple[int, ...]
-    layout: Literal["NHWC", "NC"]
-    dtype: Literal["float32", "uint8", "int8"]
-    scale: float | None = None
-    zero_point: int | None = None
-
-    def __post_init__(self) -> None:
-        integer = self.dtype != "float32"
-        if integer != (self.scale is not None) or integer != (self.zero_point is not None):
-            raise ValueError(f"a tensor of {self.dtype} must {'' if integer else 'not '}have a scale and a zero point.")
-        if integer and not self.scale > 0:
-            raise ValueError(f"the scale of a tensor of {self.dtype} must be above 0, not {self.scale}.")
-        lowest = -128 if self.dtype == "int8" else 0
-        if integer and not lowest <= self.zero_point <= lowest + 255:
-            raise ValueError(f"the zero point {self.zero_point} is no {self.dtype} value; correct it.")
 
 
 @dataclass(frozen=True)
@@ -79,15 +59,6 @@ class Abstain:
         for name in ("min_confidence", "coverage"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"the key {name!r} must lie in 0..1, not {getattr(self, name)}.")
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A metric with its 95 % interval; low and high are None when the interval could not be computed."""
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -153,6 +124,7 @@ class Meta:
     files: dict[str, FileEntry]
     familiar: Familiar | None = None  # None: not known, and no frame is refused for being unlike the training
     answers: Answers | None = None  # None: not recorded, and the model is only tried
+    mask: MaskOutput | None = None  # None: the model says what a lesion is, and not where
 
     def __post_init__(self) -> None:
         if self.temperature <= 0:
@@ -166,6 +138,10 @@ class Meta:
             raise ValueError(f"output.shape {self.output.shape} does not fit {len(self.classes)} classes.")
         if self.answers is not None and any(len(row) != len(self.classes) for row in self.answers.outputs):
             raise ValueError(f"answers.outputs must have {len(self.classes)} numbers for each frame.")
+        if self.mask is not None and any(
+            places > pixels for places, pixels in zip(self.mask.output.shape[1:3], wanted[1:3])
+        ):
+            raise ValueError(f"mask.output.shape {self.mask.output.shape} is finer than preprocess, {wanted}.")
 
     @property
     def cautions(self) -> tuple[str, ...]:
@@ -279,7 +255,10 @@ def write_bundle(folder: Path, model: Path, meta: Meta) -> Bundle:
     with files.folder_beside(folder) as aside:
         shutil.copyfile(model, aside / MODEL_FILE)
         meta = replace(meta, files={MODEL_FILE: file_entry(aside / MODEL_FILE)})
-        files.write_json(aside / META_FILE, schema.dump(meta))
+        content = schema.dump(meta)
+        if meta.mask is None:  # left out, so that a busi-kd that knows no masks reads this bundle as it always did
+            del content["mask"]
+        files.write_json(aside / META_FILE, content)
         load_bundle(aside)  # what cannot be read back must not appear under the final name
         files.replace_folder(aside, folder)
     return load_bundle(folder)

@@ -115,6 +115,14 @@ def _letterbox(shape: tuple[int, int], preprocess: Preprocess) -> tuple[int, int
     return (preprocess.height - height) // 2, (preprocess.width - width) // 2, height, width
 
 
+def pictured(shape: tuple[int, int], preprocess: Preprocess) -> tuple[int, int]:
+    """(height, width) in pixels of the part of the model's input that shows a frame of `shape` (H, W): all of it, or
+    what is inside a letterbox's padding."""
+    if preprocess.resize == "letterbox":
+        return _letterbox(shape, preprocess)[2:]
+    return preprocess.height, preprocess.width
+
+
 def restored(plane: np.ndarray, shape: tuple[int, int], preprocess: Preprocess) -> np.ndarray:
     """The way back for what a network says of places: (h, w) values on the grid of `prepare`'s result, or a coarser one
     over the same area, -> `shape` (H, W) of the frame, same dtype, bilinear; the padding of a letterbox is cut off.

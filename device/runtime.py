@@ -1,4 +1,4 @@
-"""The TFLite interpreter behind one small class: luma in, logits out."""
+"""The TFLite interpreter behind one small class: luma in, logits out, and where the lesion is if the model says so."""
 
 import importlib
 import importlib.metadata
@@ -51,6 +51,9 @@ class Model:
 
     The interpreter trusts the file: a truncated or altered one can end the process (SIGSEGV, SIGBUS). Files that have
     travelled are therefore opened through `load_bundle`, which compares their hash first.
+
+    input, output: the luma's and the class logits' tensors. mask: of the second output, None of a file with one;
+    mask_name, mask_index: its name, and its place among the file's outputs.
     """
 
     def __init__(self, path: Path, threads: int = 1) -> None:
@@ -68,12 +71,19 @@ class Model:
         except (ValueError, RuntimeError) as error:  # what all three runtimes raise for a broken model
             said = " ".join(str(error).split())[:200]
             raise UserError(f"{path}: {self.backend} cannot open this model ({said}).") from error
-        shapes = [tuple(detail["shape"]) for detail in (*inputs, *outputs)]
-        if (len(inputs), len(outputs)) != (1, 1) or [len(shape) for shape in shapes] != [4, 2] or shapes[0][3] != 1:
+        # By shape and not by order: each converter has an order of its own, and a row is never a plane.
+        rows = [detail for detail in outputs if len(detail["shape"]) == 2]
+        planes = [detail for detail in outputs if len(detail["shape"]) == 4 and detail["shape"][3] == 1]
+        known = len(rows) == 1 and len(planes) <= 1 and len(rows) + len(planes) == len(outputs)
+        if len(inputs) != 1 or len(inputs[0]["shape"]) != 4 or inputs[0]["shape"][3] != 1 or not known:
             raise UserError(f"{path}: expected one luma picture in and one row of logits out; this is another network.")
-        self._in, self._out = inputs[0]["index"], outputs[0]["index"]
+        self._in, self._out = inputs[0]["index"], rows[0]["index"]
+        self._mask = planes[0]["index"] if planes else None
+        self.mask_name = str(planes[0]["name"]) if planes else None
+        self.mask_index = next((n for n, detail in enumerate(outputs) if len(detail["shape"]) == 4), None)
         try:
-            self.input, self.output = describe_tensor(inputs[0], "NHWC"), describe_tensor(outputs[0], "NC")
+            self.input, self.output = describe_tensor(inputs[0], "NHWC"), describe_tensor(rows[0], "NC")
+            self.mask = describe_tensor(planes[0], "NHWC") if planes else None
         except ValueError as error:
             raise UserError(f"{path}: {str(error).rstrip('.')}; this is another network.") from error
         if self.input.dtype == "int8" and self.input.scale != 1.0:
@@ -102,6 +112,14 @@ class Model:
         self._interpreter.invoke()
         return self._interpreter.get_tensor(self._out)[0]
 
+    def raw_mask(self) -> np.ndarray:
+        """(h, w) of the mask tensor's own type: what the picture last given to `logits` or `raw` came to, as the file
+        gives it. Nothing is scaled: `device.bundle_parts.MaskOutput.cut` says where a lesion begins in these numbers.
+        Raises ValueError for a model without a mask."""
+        if self._mask is None:
+            raise ValueError(f"{self.path}: this model has no mask.")
+        return self._interpreter.get_tensor(self._mask)[0, :, :, 0]
+
 
 def open_bundle(bundle: Bundle, threads: int = 1) -> Model:
     """Open a bundle's model and check that the file is what its bundle.json says. Raises UserError otherwise."""
@@ -115,4 +133,12 @@ def open_bundle(bundle: Bundle, threads: int = 1) -> Model:
                 f"{bundle.model_path}: its {name} tensor is {found}, but bundle.json says {said}; "
                 "convert the model again."
             )
+    mask = bundle.meta.mask
+    said = None if mask is None else (mask.name, mask.index, mask.output)
+    found = None if model.mask is None else (model.mask_name, model.mask_index, model.mask)
+    if said != found:
+        raise UserError(
+            f"{bundle.model_path}: its mask output is {found or 'not there'}, but bundle.json says {said or 'none'}; "
+            "convert the model again."
+        )
     return model

@@ -51,6 +51,19 @@ def bundle_dir(tmp_path_factory: pytest.TempPathFactory, maker_key: Path) -> Pat
 
 
 @pytest.fixture(scope="session")
+def mask_bundle_dir(tmp_path_factory: pytest.TempPathFactory, maker_key: Path) -> Path:
+    """A folder with tiny real bundles of models that outline, float32 and int8-full, signed; not to be changed."""
+    from tiny_bundle import write_mask_bundles
+
+    from device.bundle import sign_bundle
+
+    folder = write_mask_bundles(tmp_path_factory.mktemp("masks"))
+    for variant in ("float32", "int8-full"):
+        sign_bundle(folder / variant, maker_key)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small synthetic data set in the BUSI layout: 24 pictures of each class; tests must not change it."""
     from train.data.phantoms import write_phantoms

@@ -3,14 +3,18 @@
 The network has hand-set weights and judges by mean luma alone, so a test knows the verdict beforehand:
 dark pictures (about 40) are `normal`, grey ones (about 128) `benign`, bright ones (about 216) `malignant`,
 and half-way between two of them (about 84 and 172) it abstains for low confidence.
+
+With a mask it also outlines what is brighter than LESION_LUMA, on a grid of a quarter of its input.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from device import bundle, schema
+from device.bundle_parts import Estimate, MaskOutput
 from device.preprocess import Preprocess
 from device.runtime import Model
 
@@ -20,6 +24,8 @@ if TYPE_CHECKING:
 SIZE = 64  # pixels, height and width of the input
 CLASSES = ("benign", "malignant", "normal")
 LUMA_OF_CLASS = {"benign": 128, "malignant": 216, "normal": 40}
+LESION_LUMA = 230  # above it, averaged over a cell of the mask's grid, is lesion
+CELL = 4  # pixels of the input
 _SHARPNESS = 60.0  # logit units per squared luma / 255: how fast one class takes over from the next
 
 
@@ -35,6 +41,38 @@ def write_tiny_bundles(folder: Path) -> Path:
         bundle.write_bundle(folder / variant, file, _meta(variant, Model(file)))
         file.unlink()
     return folder
+
+
+def write_mask_bundles(folder: Path) -> Path:
+    """As `write_tiny_bundles`, of the variants float32 and int8-full, each with a mask of SIZE / CELL places a side.
+
+    The file's first output is the mask: who takes the first for the class logits errs.
+    """
+    for variant in ("float32", "int8-full"):
+        file = folder / f".{variant}.tflite"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(_convert(variant, mask=True))
+        model = Model(file)
+        unknown = Estimate(None)
+        mask = MaskOutput(model.mask_name, model.mask_index, model.mask, 0.5, "set by hand", unknown, unknown)
+        bundle.write_bundle(folder / variant, file, replace(_meta(variant, model), mask=mask))
+        file.unlink()
+    return folder
+
+
+def lesion_picture(
+    label: str, box: tuple[float, float, float, float], size: tuple[int, int] = (SIZE, SIZE)
+) -> np.ndarray:
+    """(H, W) uint8 that is judged as `label` and outlined within `box`: left, top, right, bottom in shares. The rest is
+    darker, so that the mean luma is the class's."""
+    height, width = size
+    left, top, right, bottom = (round(share * side) for share, side in zip(box, (width, height, width, height)))
+    share = (right - left) * (bottom - top) / (height * width)
+    rest = (LUMA_OF_CLASS[label] - share * 255) / (1 - share)
+    assert 0 <= rest < LESION_LUMA, "the box is too large for a picture as dark as that"
+    picture = np.full(size, round(rest), np.uint8)
+    picture[top:bottom, left:right] = 255
+    return picture
 
 
 def _network() -> "tensorflow.Module":
@@ -68,14 +106,21 @@ def _network() -> "tensorflow.Module":
             x = tf.nn.relu(tf.nn.conv2d(x, self.second, 2, "VALID"))
             return tf.matmul(tf.reduce_mean(x, axis=[1, 2]), self.dense) + self.bias
 
+        @tf.function(input_signature=[tf.TensorSpec((1, SIZE, SIZE, 1), tf.float32, name="luma")])
+        def both(self, luma: "tensorflow.Tensor") -> dict[str, "tensorflow.Tensor"]:
+            cells = tf.nn.conv2d(
+                luma * (1.0 / 255.0), tf.constant(np.full((CELL, CELL, 1, 1), CELL**-2, np.float32)), CELL, "VALID"
+            )
+            return {"mask": _SHARPNESS * cells - _SHARPNESS * LESION_LUMA / 255.0, "logits": self.logits(luma)}
+
     return Network()
 
 
-def _convert(variant: str) -> bytes:
+def _convert(variant: str, mask: bool = False) -> bytes:
     import tensorflow as tf
 
     network = _network()
-    function = network.logits.get_concrete_function()
+    function = (network.both if mask else network.logits).get_concrete_function()
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], network)
     if variant != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -86,7 +131,17 @@ def _convert(variant: str) -> bytes:
         converter.inference_input_type = tf.uint8
         converter.inference_output_type = tf.int8
         converter.representative_dataset = _calibration
-    return converter.convert()
+    return _mask_first(converter.convert()) if mask else converter.convert()
+
+
+def _mask_first(content: bytes) -> bytes:
+    """The same file with the mask as its first output; which one a converter puts first is its own affair."""
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
+    (graph,) = model.subgraphs
+    graph.outputs = sorted((int(n) for n in graph.outputs), key=lambda n: -len(graph.tensors[n].shape))
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
 def _calibration():
