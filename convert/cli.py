@@ -61,7 +61,7 @@ def _convert(arguments: list[str]) -> int:
         "`busi-kd convert publish BUNDLE --site DIR --key KEY` puts it on an update server, "
         "`busi-kd convert compare STUDY ...` shows which of a study's networks to ship, and as which file.",
     )
-    parser.add_argument("student", type=Path, help="run folder of a trained student")
+    parser.add_argument("student", type=Path, help="run folder of a trained student, or of a network with two heads")
     parser.add_argument("--data", type=Path, required=True, help="data folder of the training")
     parser.add_argument("--split", type=Path, metavar="FILE", help="split.json of the training (default: the run's)")
     parser.add_argument("--out", type=Path, required=True, help="folder that gets one bundle per variant")

@@ -8,7 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from convert.two_heads import ClassOutput
 from train.networks.backbone import Luma, fold_stem
+from train.segmentation.networks.encoders import mobilenet_maps
+from train.segmentation.networks.two_heads import FINEST, TwoHeads
 
 OPSET = 18
 
@@ -35,6 +38,8 @@ class OneChannel(nn.Module):
     because the mean is subtracted before the padding.
     """
 
+    outputs = ("logits",)
+
     def __init__(self, student: Luma) -> None:
         super().__init__()
         self.net = copy.deepcopy(student.net)
@@ -46,6 +51,25 @@ class OneChannel(nn.Module):
 
     def forward(self, luma: Tensor) -> Tensor:
         return self.net(luma - self.mean)
+
+
+class OneChannelHeads(nn.Module):
+    """The deployed form of a network with two heads: (1, 1, H, W) float luma -> (1, classes), (1, 1, h, w) logits."""
+
+    outputs = ("logits", "mask")
+
+    def __init__(self, network: TwoHeads) -> None:
+        super().__init__()
+        self.classifier = OneChannel(network.classifier)
+        self.decoder = copy.deepcopy(network.decoder)
+
+    def forward(self, luma: Tensor) -> tuple[Tensor, Tensor]:
+        net = self.classifier.net
+        maps = mobilenet_maps(net, luma - self.classifier.mean, FINEST)
+        return net.forward_head(maps[-1]), self.decoder(maps)
+
+
+Deployed = OneChannel | OneChannelHeads
 
 
 def rewrite_activations(module: nn.Module) -> None:
@@ -60,16 +84,17 @@ def rewrite_activations(module: nn.Module) -> None:
             rewrite_activations(child)
 
 
-def deployable(student: Luma, relu_activations: bool) -> OneChannel:
-    """The network that is exported, in eval mode. relu_activations: hard-swish and hard-sigmoid through relu6."""
-    network = OneChannel(student)
+def deployable(student: Luma | ClassOutput, relu_activations: bool) -> Deployed:
+    """The network that is exported, in eval mode; with both heads where there are two. relu_activations: hard-swish and
+    hard-sigmoid through relu6."""
+    network = OneChannelHeads(student.both) if isinstance(student, ClassOutput) else OneChannel(student)
     if relu_activations:
         rewrite_activations(network)
     return network.eval()
 
 
-def export_onnx(network: OneChannel, size: tuple[int, int], path: Path) -> None:
-    """Write `network` as ONNX with a fixed batch of one, input `luma` (1, 1, H, W), output `logits`."""
+def export_onnx(network: Deployed, size: tuple[int, int], path: Path) -> None:
+    """Write `network` as ONNX with a fixed batch of one, input `luma` (1, 1, H, W), outputs named as `network` says."""
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # exporter deprecation notes that say nothing to the user
         torch.onnx.export(
@@ -77,7 +102,7 @@ def export_onnx(network: OneChannel, size: tuple[int, int], path: Path) -> None:
             (torch.zeros(1, 1, *size),),
             str(path),
             input_names=["luma"],
-            output_names=["logits"],
+            output_names=list(network.outputs),
             opset_version=OPSET,
             dynamo=True,
             external_data=False,
@@ -91,4 +116,4 @@ def run_onnx(path: Path, lumas: np.ndarray, centre: int = 0) -> np.ndarray:
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     shown = (luma[None, None].astype(np.float32) - centre for luma in lumas)
-    return np.concatenate([session.run(None, {"luma": one})[0] for one in shown])
+    return np.concatenate([session.run(["logits"], {"luma": one})[0] for one in shown])

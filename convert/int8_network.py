@@ -7,6 +7,7 @@ import onnx
 
 from convert import equalise, export, fold
 from convert.spread import spread
+from convert.two_heads import ClassOutput
 from device.preprocess import Preprocess
 from train.networks.backbone import Luma
 from train.recipe import ConvertRecipe
@@ -14,7 +15,7 @@ from train.recipe import ConvertRecipe
 _PICTURES = 40  # of the calibration set, which say how large a channel is
 
 
-def write_float_onnx(student: Luma, preprocess: Preprocess, path: Path) -> None:
+def write_float_onnx(student: Luma | ClassOutput, preprocess: Preprocess, path: Path) -> None:
     """Write the ONNX file that float32, float16 and int8-dynamic are made from.
 
     Nothing is equalised: int8-dynamic rounds the weights of a depthwise convolution with one scale for all
@@ -23,7 +24,9 @@ def write_float_onnx(student: Luma, preprocess: Preprocess, path: Path) -> None:
     export.export_onnx(export.deployable(student, False), (preprocess.height, preprocess.width), path)
 
 
-def write_int8_onnx(student: Luma, recipe: ConvertRecipe, preprocess: Preprocess, lumas: np.ndarray, path: Path) -> int:
+def write_int8_onnx(
+    student: Luma | ClassOutput, recipe: ConvertRecipe, preprocess: Preprocess, lumas: np.ndarray, path: Path
+) -> int:
     """Write the ONNX file that int8-full is made from; returns what is to be subtracted from luma before it.
 
     lumas: (N, H, W) uint8 of the calibration pictures.

@@ -11,19 +11,22 @@ from pathlib import Path
 
 import numpy as np
 
-from convert import calibration, export, report, tflite
+from convert import calibration, export, report, tflite, two_heads
 from convert.familiar import familiar
 from convert.int8_network import write_float_onnx, write_int8_onnx
 from convert.quantise.how import How
+from convert.report_masks import FileMasks
 from convert.verify import gates
 from convert.verify.examine import Hard, Result, examine
 from convert.verify.hard_frames import hard_frames
 from convert.verify.held_out import HeldOut, Limits, limits
+from convert.verify.masks import THRESHOLD, MaskParity, Outlined, compare_masks, outlined, run_masks
 from convert.verify.parity import Parity, compare
 from convert.verify.structure import structure_reasons
 from device import bundle as bundles
-from device import files, schema, selftest
+from device import files, selftest
 from device.bundle import Variant
+from device.bundle_parts import cut_of
 from device.decide import decide
 from device.errors import Refused, UserError
 from device.familiar import Familiar
@@ -44,7 +47,8 @@ FLOAT_ONNX, INT8_ONNX = "student.onnx", "student-int8.onnx"
 @dataclass(frozen=True)
 class Subject:
     """What is converted, and what its files are held against. theirs: the PyTorch student's own way to a verdict.
-    familiar: what the training pictures are like, for the bundles."""
+    familiar: what the training pictures are like, for the bundles. outlined: what the network outlines in the held-out
+    pictures, None of one without a mask head."""
 
     run: runs.Run
     recipe: ConvertRecipe
@@ -53,6 +57,7 @@ class Subject:
     derived: Derived | None
     theirs: Limits
     familiar: Familiar | None = None
+    outlined: Outlined | None = None
 
 
 def convert(
@@ -64,7 +69,8 @@ def convert(
     wanted: list[Variant] | None = None,
     operating: Path | None = None,
 ) -> Path:
-    """Convert a finished student run; `out` becomes a folder with one bundle per wanted variant and the report.
+    """Convert a finished student run, or a segmentation run with two heads; `out` becomes a folder with one bundle per
+    wanted variant and the report.
 
     wanted: default the recipe's variants.
 
@@ -79,7 +85,7 @@ def convert(
     refused = out.with_name(out.name + ".refused")
     for folder in (out, refused):
         _check_replaceable(folder)
-    run = runs.load_run(student, "student")
+    run = two_heads.load(student, data)
     split = split_of(candidate(run), data, file=split_path)
     derived = read_derived(operating, run.meta) if operating else None
     subject = subject_of(run, split, recipe or run.meta.recipe.convert, derived)
@@ -90,7 +96,7 @@ def convert(
         content = _convert_into(aside, subject, split, wanted, log)
         log.unlink()  # a failed converter leaves it
         write_split(aside / FILE, split, data)  # so that the bundles can be evaluated without the run folder
-        report.write(aside, run, subject.recipe, content, subject.held_out)
+        report.write(aside, run, subject.recipe, content, subject.held_out, subject.outlined)
         if content.reasons:
             for variant in wanted:
                 shutil.rmtree(aside / variant, ignore_errors=True)
@@ -113,10 +119,15 @@ def subject_of(run: runs.Run, split: Split, recipe: ConvertRecipe, derived: Deri
     lumas = load_lumas(pictures, preprocess)
     reference = fit.predict(run.network, lumas)
     names = [picture.name for picture in pictures]
-    held_out = HeldOut(names, lumas, targets_of(pictures), split.groups(pictures), reference, len(split.val))
+    groups = split.groups(pictures)
+    held_out = HeldOut(names, lumas, targets_of(pictures), groups, reference, len(split.val))
     frames, shown = hard_frames(preprocess)
     hard = Hard(frames, shown, fit.predict(run.network, shown))
-    return Subject(run, recipe, held_out, hard, derived, limits(reference, held_out, recipe, derived))
+    masks = None
+    if isinstance(run.network, two_heads.ClassOutput):
+        masks = outlined(run.network.both, pictures, lumas, groups, len(split.val), preprocess)
+    found = limits(reference, held_out, recipe, derived)
+    return Subject(run, recipe, held_out, hard, derived, found, outlined=masks)
 
 
 def _convert_into(folder: Path, subject: Subject, split: Split, wanted: list[Variant], log: Path) -> report.Content:
@@ -132,14 +143,15 @@ def _convert_into(folder: Path, subject: Subject, split: Split, wanted: list[Var
         how = How(recipe.int8_ranges, recipe.int8_bias_pictures, slim=recipe.int8_slim)
         job = tflite.Job(*onnx_files, centre, tuple(stacks), how)
         made = tflite.write_variants(job, Path(work) / "tflite", wanted, log)
+        masks: list[FileMasks] = []
         for variant in wanted:
-            rows.append(_bundle(folder / variant, variant, made[variant], subject, first))
+            rows.append(_bundle(folder / variant, variant, made[variant], subject, first, masks))
         again = _again(made, subject.held_out) if tflite.AGAIN in made else None
         noise = Path(work) / "tflite" / tflite.NOISE
         layers = json.loads(noise.read_text()) if noise.is_file() else []
     reasons = [reason for row in rows for reason in row.reasons]
     too_few = gates.calibration_reason(again, len(first.lumas), recipe) if again else None
-    return report.Content(rows, reasons + ([too_few] if too_few else []), again, layers, first.manifest)
+    return report.Content(rows, reasons + ([too_few] if too_few else []), again, layers, first.manifest, masks)
 
 
 def _export(folder: Path, subject: Subject, wanted: list[Variant], lumas: np.ndarray) -> tuple[list[Result], int]:
@@ -172,12 +184,25 @@ def _again(made: dict[str, Path], held_out: HeldOut) -> Parity:
     return compare(*logits, held_out.names, CLASSES)
 
 
-def _bundle(folder: Path, variant: Variant, file: Path, subject: Subject, drawn: calibration.Calibration) -> Result:
-    """Load the file just written, measure it on held-out pictures, and write its bundle when the gates hold."""
+def _bundle(
+    folder: Path,
+    variant: Variant,
+    file: Path,
+    subject: Subject,
+    drawn: calibration.Calibration,
+    masks: list[FileMasks],
+) -> Result:
+    """Load the file just written, measure it on held-out pictures, and write its bundle when the gates hold. What its
+    masks came to is added to `masks`."""
     model, held_out = Model(file), subject.held_out
     answer, size = partial(run_model, model), file.stat().st_size
     row, logits = examine(variant, size, answer, held_out, subject.hard, subject.theirs.temperature, subject.recipe)
     row = replace(row, reasons=structure_reasons(variant, file) + row.reasons)
+    if subject.outlined is not None:
+        found = masks_of(variant, model, subject)
+        masks.append(found)
+        reasons = gates.mask_reasons(variant, found.parity, subject.recipe)
+        row = replace(row, masks=found.parity, reasons=row.reasons + reasons)
     if row.parity.max_difference is None:
         return row
     meta = _meta(variant, model, subject, limits(logits, held_out, subject.recipe, subject.derived), drawn)
@@ -192,8 +217,28 @@ def _bundle(folder: Path, variant: Variant, file: Path, subject: Subject, drawn:
         metrics = measure(logits[test], targets, groups, meta.temperature, threshold)
         row = replace(row, metrics=metrics | measure_verdicts(said[test], targets, groups))
         figures = {"metrics": row.metrics, "parity": row.figures(), "answers": selftest.answers(model)}
+        figures["mask"] = None if row.masks is None else _mask_output(model, subject, row.masks)
         bundles.write_bundle(folder, file, replace(meta, **figures))
     return row
+
+
+def masks_of(variant: Variant, model: Model, subject: Subject) -> FileMasks:
+    """What a file with two outputs outlines in the held-out pictures, beside what the PyTorch network does."""
+    about = subject.outlined
+    if model.mask is None or model.mask.shape[1:3] != about.grid:
+        found = "none" if model.mask is None else f"one of {model.mask.shape[1:3]}"
+        raise UserError(
+            f"{variant}: the converter was given a mask of {about.grid} places and has left {found}; choose another "
+            "network.backbone."
+        )
+    stored = run_masks(model, subject.held_out.lumas)
+    return FileMasks(variant, *compare_masks(stored, cut_of(model.mask, THRESHOLD), about))
+
+
+def _mask_output(model: Model, subject: Subject, parity: MaskParity) -> bundles.MaskOutput:
+    about = two_heads.trained_on(subject.run.segmentation)
+    names = (model.mask_name, model.mask_index, model.mask)
+    return bundles.MaskOutput(*names, THRESHOLD, about, parity.truth, parity.dice)
 
 
 def _meta(
@@ -220,7 +265,7 @@ def _meta(
             meta.data_fingerprint,
             meta.view,
             meta.split,
-            schema.dump(replace(meta.recipe, convert=subject.recipe)),
+            two_heads.recipe_of(subject.run, subject.recipe),
             "; ".join(meta.initial_weights),
             meta.weights_sha256,
             drawn.manifest,

@@ -1,12 +1,14 @@
 """The conversion's report: JSON for programs, one Markdown page for people. It is left behind by a refusal, too."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from convert import report_noise
+from convert import report_masks, report_noise
+from convert.report_masks import FileMasks
 from convert.verify.examine import Result
 from convert.verify.held_out import HeldOut
+from convert.verify.masks import Outlined
 from convert.verify.parity import Flip, Parity
 from device import RESEARCH_NOTICE, files, schema
 from train.audit.sheets import Tile, write_sheets
@@ -24,17 +26,27 @@ _SHEETS = "flips"
 @dataclass(frozen=True)
 class Content:
     """What a conversion found. reasons: why nothing ships. again: int8-full of a second calibration against the first,
-    None without. layers: noise of int8-full's layers (convert/quantise/noise.py). calibration: the manifest."""
+    None without. layers: noise of int8-full's layers (convert/quantise/noise.py). calibration: the manifest. masks: of
+    each TFLite file of a network with a mask head."""
 
     rows: list[Result]
     reasons: list[str]
     again: Parity | None
     layers: list[dict[str, Any]]
     calibration: dict[str, Any]
+    masks: list[FileMasks] = field(default_factory=list)
 
 
-def write(folder: Path, run: Run, recipe: ConvertRecipe, content: Content, held_out: HeldOut) -> None:
-    """Write report.json and report.md into `folder`, and pictures of the flips and of the layers' noise."""
+def write(
+    folder: Path,
+    run: Run,
+    recipe: ConvertRecipe,
+    content: Content,
+    held_out: HeldOut,
+    outlined: Outlined | None = None,
+) -> None:
+    """Write report.json and report.md into `folder`, and pictures of the flips, of the masks that differ most and of
+    the layers' noise. outlined: what the masks were compared with."""
     parts = {"validation": held_out.val, "test": len(held_out.names) - held_out.val}
     files.write_json(
         folder / FILE,
@@ -54,7 +66,9 @@ def write(folder: Path, run: Run, recipe: ConvertRecipe, content: Content, held_
     sheets = _flip_sheets(folder, content.rows, held_out)
     if content.layers:
         files.write_bytes(folder / report_noise.PICTURE, report_noise.picture(content.layers))
+    drawn = [] if outlined is None else report_masks.write_mask_sheets(folder, content.masks, outlined)
     lines = [*_head(run, content, parts), *_refused(content), *_flips(content.rows, sheets)]
+    lines += report_masks.section(content.masks, drawn)
     files.write_text(folder / "report.md", "\n".join([*lines, *report_noise.section(content.layers)]) + "\n")
 
 

@@ -14,8 +14,8 @@ def corrected(calibrated: bytes, quantised: bytes, samples: list[np.ndarray], fe
     """The quantised model with biases that make each layer's channel means those of the float model.
 
     calibrated: the float model that it was quantised from. few, samples: float32 inputs in real values; the few correct
-    the layers within, each of which takes a run over them, and all samples the last layer, whose shift goes straight
-    into the answer.
+    the layers within, each of which takes a run over them, and all samples the last layer of each output, whose shift
+    goes straight into the answer.
     """
     flat, floating = Flat(quantised), Flat(calibrated).numbers()
     layers = [layer for layer in flat.layers() if layer.kind in WEIGHTED and flat.is_int8(layer.output)]
@@ -26,9 +26,10 @@ def corrected(calibrated: bytes, quantised: bytes, samples: list[np.ndarray], fe
     for layer in layers:
         found = _means(flat.content(), [layer.output], few)[layer.output]
         _shift(flat, layer, wanted[same[layer]] - found)
-    last = layers[-1]
-    wanted, found = _means(calibrated, [same[last]], samples), _means(flat.content(), [last.output], samples)
-    _shift(flat, last, wanted[same[last]] - found[last.output])
+    outputs = flat.outputs()
+    for last in [layer for layer in layers if layer.output in outputs] or layers[-1:]:
+        wanted, found = _means(calibrated, [same[last]], samples), _means(flat.content(), [last.output], samples)
+        _shift(flat, last, wanted[same[last]] - found[last.output])
     return flat.content()
 
 

@@ -45,6 +45,10 @@ class Flat:
             for op in self.model.subgraphs[0].operators
         ]
 
+    def outputs(self) -> set[int]:
+        """The numbers of the model's own outputs."""
+        return {int(number) for number in self.model.subgraphs[0].outputs}
+
     def calibrated(self) -> list[int]:
         """The tensors that have one observed range, as TensorFlow's calibrator leaves them."""
         kept = [(number, tensor.quantization) for number, tensor in enumerate(self.tensors)]

@@ -7,6 +7,7 @@ import numpy as np
 
 from convert.verify import gates
 from convert.verify.held_out import HeldOut, differences
+from convert.verify.masks import MaskParity
 from convert.verify.parity import Parity, compare
 from device.bundle import Estimate
 from train.data.busi import CLASSES
@@ -29,9 +30,10 @@ class Hard:
 class Result:
     """One row of the report.
 
-    parity: on the held-out pictures; hard: on the hard frames. metrics: of the test part. differences: accuracy and AUC
-    minus PyTorch's, on all held-out pictures. verdict_agreement: share 0..1 of held-out pictures with the same verdict
-    at the operating point, abstention included; None where there is no verdict. reasons: why it must not ship.
+    parity: on the held-out pictures; hard: on the hard frames. metrics: of the test part. differences: accuracy and
+    AUC minus PyTorch's, on all held-out pictures. verdict_agreement: share 0..1 of held-out pictures with the same
+    verdict at the operating point, abstention included; None where there is no verdict. reasons: why it must not ship.
+    masks: of a TFLite file with a mask output, None of others.
     """
 
     variant: str
@@ -42,6 +44,7 @@ class Result:
     differences: dict[str, Estimate]
     verdict_agreement: float | None
     reasons: list[str]
+    masks: MaskParity | None = None
 
     def figures(self) -> dict[str, float | None]:
         """What of it travels in the bundle."""

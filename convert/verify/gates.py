@@ -1,5 +1,6 @@
 """Why a file must not ship, one sentence each."""
 
+from convert.verify.masks import MaskParity
 from convert.verify.parity import Parity
 from device.bundle import Estimate
 from train.recipe import ConvertRecipe
@@ -52,6 +53,20 @@ def loss_reasons(variant: str, differences: dict[str, Estimate], recipe: Convert
                 f"{100 * gate:g}."
             )
     return reasons
+
+
+def mask_reasons(variant: str, parity: MaskParity, recipe: ConvertRecipe) -> list[str]:
+    """parity: of the file's masks with PyTorch's, on the held-out pictures."""
+    found, gate = parity.dice.value, recipe.mask_float_dice if variant in FLOATS else recipe.mask_dice
+    if found is None:
+        return [f"{variant} gives masks that are no finite numbers on held-out pictures."]
+    if found >= gate:
+        return []
+    worst = ", ".join(row.picture for row in parity.worst[:3])
+    return [
+        f"{variant} has masks with a mean Dice of {100 * found:.1f} % with PyTorch's on {parity.pictures} held-out "
+        f"pictures, the gate is {100 * gate:.1f} % (the worst: {worst})."
+    ]
 
 
 def calibration_reason(again: Parity, pictures: int, recipe: ConvertRecipe) -> str | None:

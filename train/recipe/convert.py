@@ -21,8 +21,10 @@ class ConvertRecipe:
     float32 also the largest difference of a logit, accuracy and AUC that may be lost (0..1), and the margin (0..1)
     above which no answer may go from benign to malignant or back, and the same on the hard frames, which show no
     patient. calibration_agreement: share
-    of pictures whose answer does not change when other calibration pictures are drawn. target_sensitivity and coverage
-    fix the operating point and the abstention limit on the validation part, for each file from its own outputs.
+    of pictures whose answer does not change when other calibration pictures are drawn. Of a network with two heads also
+    the mean Dice (0..1) of a file's masks with PyTorch's: mask_dice of int8, mask_float_dice of the others.
+    target_sensitivity and coverage fix the operating point and the abstention limit on the validation part, for each
+    file from its own outputs.
     """
 
     variants: tuple[Variant, ...] = VARIANTS
@@ -41,13 +43,16 @@ class ConvertRecipe:
     flip_margin: float = 0.2
     hard_flip_margin: float = 0.5
     calibration_agreement: float = 0.97
+    mask_dice: float = 0.97
+    mask_float_dice: float = 0.99
     target_sensitivity: float = 0.95
     coverage: float = 0.9
 
     def __post_init__(self) -> None:
         if not self.variants or len(set(self.variants)) != len(self.variants):
             raise ValueError(f"convert.variants must be one or more, each once, not {list(self.variants)}.")
-        for name in ("float_agreement", "int8_agreement", "calibration_agreement", "target_sensitivity", "coverage"):
+        shares = ("float_agreement", "int8_agreement", "calibration_agreement", "mask_dice", "mask_float_dice")
+        for name in (*shares, "target_sensitivity", "coverage"):
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(f"convert.{name} must lie above 0 and up to 1, not {getattr(self, name)}.")
         for name in ("accuracy_loss", "auc_loss", "flip_margin", "hard_flip_margin"):

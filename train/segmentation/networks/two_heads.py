@@ -21,6 +21,8 @@ from device.errors import UserError
 from train.networks.backbone import Luma
 from train.segmentation.networks.encoders import is_mobilenet, mobilenet_maps
 
+FINEST = 4  # the outline's grid: a quarter of the picture's
+
 
 class Heads(NamedTuple):
     """mask: (N, 1, h, w) logits, positive on a lesion. classes: (N, K) logits, None of a network that only outlines."""
@@ -88,7 +90,7 @@ class TwoHeads(nn.Module):
         self.decoder = Decoder(tuple(one.shape[1] for one in maps), width)
 
     def _maps(self, luma: Tensor) -> list[Tensor]:
-        return mobilenet_maps(self.classifier.net, self.classifier.normal(luma), 4)
+        return mobilenet_maps(self.classifier.net, self.classifier.normal(luma), FINEST)
 
     def forward(self, luma: Tensor) -> Heads:
         maps = self._maps(luma)
