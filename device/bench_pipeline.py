@@ -12,7 +12,7 @@ The JSON report (`--json`), null where unknown:
     rows, each:
         folder, threads, error (null, or why there are no figures: then all below is null);
         name, bundle_id, variant, synthetic, cautions, interpreter; frames (number timed);
-        stages: per name of device.bench_stages.STAGES:
+        stages: per name of device.bench_stages.stages_of (`outline` of a model that gives one alone):
             every (it is due at each so-many-th frame), count (times measured);
             wall_ms, cpu_ms: mean, p50, p95 of the stage, once; CPU time is that of all threads;
             per_frame_wall_ms, per_frame_cpu_ms: p50 / every;
@@ -38,7 +38,7 @@ import numpy as np
 
 from device.bench_live import live
 from device.bench_report import head
-from device.bench_stages import EVERY, STAGES, Stages, Way
+from device.bench_stages import EVERY, Stages, Way, stages_of
 from device.bench_stream import write_stream
 from device.bundle import Bundle, load_bundle
 from device.capture.pace import DEFAULT_FPS
@@ -109,8 +109,8 @@ def _timed(
         stages = Stages(bundle, model, Layout(args.format, *args.size), Path(written))
         try:
             for number in range(args.warmup):
-                stages.run(Way(number, *frames[number % len(frames)]), {stage: [] for stage in STAGES})
-            spent: dict[str, list[tuple[float, float]]] = {stage: [] for stage in STAGES}
+                stages.run(Way(number, *frames[number % len(frames)]), {stage: [] for stage in stages_of(bundle.meta)})
+            spent: dict[str, list[tuple[float, float]]] = {stage: [] for stage in stages_of(bundle.meta)}
             whole = Telemetry(firmware_every_s=0.0)  # its percentages span all that is timed
             number, ends = 0, time.perf_counter() + args.seconds * args.rounds
             while number == 0 or (
@@ -135,8 +135,8 @@ def others(whole: Telemetry) -> float | None:
 def table_of(spent: dict[str, list[tuple[float, float]]]) -> dict[str, Any]:
     """(wall, CPU) seconds of each stage, each measured at least once -> `stages` and `overhead`, as at the top."""
     stages: dict[str, dict[str, Any]] = {}
-    for stage in STAGES:
-        every, ms = EVERY.get(stage, 1), 1e3 * np.array(spent[stage])
+    for stage, seconds in spent.items():
+        every, ms = EVERY.get(stage, 1), 1e3 * np.array(seconds)
         found: dict[str, Any] = {"every": every, "count": len(ms)}
         for column, clock in enumerate(("wall", "cpu")):
             values = ms[:, column]

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from device import log, record, report
-from device.bundle import Bundle
+from device.bundle import Bundle, Meta
 from device.capture import Frame
 from device.capture import child as other_side
 from device.capture.pace import DEFAULT_FPS
@@ -25,6 +25,7 @@ from device.judge import Snapshot
 from device.latest import Latest
 from device.machine import Machine
 from device.notify import Notifier
+from device.outline import outline
 from device.over_time import Belief, OverTime, step
 from device.preprocess import prepare
 from device.quality import OK, Quality, assess
@@ -51,14 +52,23 @@ class Way:
     frame: Frame | None = None
     luma: np.ndarray | None = None
     logits: np.ndarray | None = None
+    mask: np.ndarray | None = None
     change: Change | None = None
     quality: Quality = _WELL
     verdict: Verdict | None = None
     belief: Belief | None = None
 
 
+def stages_of(meta: Meta) -> tuple[str, ...]:
+    """The stages of a bundle: STAGES, and `outline` with a model that gives one."""
+    if meta.mask is None:
+        return STAGES
+    at = STAGES.index("publish")
+    return (*STAGES[:at], "outline", *STAGES[at:])
+
+
 class Stages:
-    """A method for each of STAGES, to be called in that order, and what it keeps from frame to frame.
+    """A method for each of `stages_of`, to be called in that order, and what it keeps from frame to frame.
 
     layout: of the frames. folder: where the record and the log are written.
     """
@@ -79,8 +89,9 @@ class Stages:
         self._tallies, self._sweep = [Tally(), Tally()], Sweep()
 
     def run(self, way: Way, spent: dict[str, list[tuple[float, float]]]) -> None:
-        """Take one frame through the stages that are due, and add (wall, CPU) seconds of each to `spent`."""
-        for stage in STAGES:
+        """Take one frame through the stages that are due, and add (wall, CPU) seconds of each to `spent`. Its keys are
+        `stages_of` the bundle."""
+        for stage in spent:
             if way.number % EVERY.get(stage, 1) == 0:
                 job = getattr(self, stage)
                 wall, cpu = time.perf_counter(), time.process_time()  # CPU of all threads, so of the interpreter's too
@@ -127,6 +138,8 @@ class Stages:
     def infer(self, way: Way) -> None:
         """The interpreter."""
         way.logits = self._model.logits(way.luma)
+        if self._meta.mask is not None:
+            way.mask = self._model.raw_mask()
 
     def change(self, way: Way) -> None:
         """How much the picture differs from the one before."""
@@ -141,6 +154,10 @@ class Stages:
         way.verdict = decide(way.logits, self._meta)
         self._belief = step(self._belief, way.frame.captured, way.logits, way.change, self._meta, self._how)
         way.belief = self._belief
+
+    def outline(self, way: Way) -> None:
+        """The mask as polygons: of each frame here, and in the daemon of those whose verdict names a lesion."""
+        outline(way.mask, self._meta.mask, way.frame.pixels.shape[:2], self._meta.preprocess)
 
     def publish(self, way: Way) -> None:
         """The counts, the row of the record (a write of its own), the watchdog."""

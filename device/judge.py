@@ -10,6 +10,7 @@ import numpy as np
 from device.bundle import Meta
 from device.capture import Frame
 from device.decide import ABSTAIN, Verdict, decide
+from device.outline import Outline, outline
 from device.over_time import Belief, OverTime, step
 from device.preprocess import prepare
 from device.quality import OK, Quality, assess
@@ -19,6 +20,7 @@ from device.scene import Change, Watch
 UNCHANGED_S = 1.0  # so that nothing can stick: each second at least one inference
 MAX_UNCHANGED_S = 2.0  # device.over_time forgets after so long without a frame; an inference should not be rarer
 _GRID = 16  # rows and columns
+LESIONS = ("benign", "malignant")  # the verdicts that name one
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,8 @@ class Snapshot:
     logits: (classes,) of the model. change: since the frame before. quality: where it is not OK, nothing is said of the
     frame. verdict: of this frame alone. belief: with those before it. stages_ms: milliseconds per name of
     device.stages.STAGES, without `infer` where there was no inference. unchanged: the picture is, byte for byte, one
-    that was inferred, whose logits stand.
+    that was inferred, whose logits stand. outline: of the lesion in this very frame, in shares of its picture; () when
+    the model outlines nothing; None when the belief names no lesion, or the model gives none.
     """
 
     sequence: int
@@ -41,6 +44,7 @@ class Snapshot:
     belief: Belief
     stages_ms: dict[str, float]
     unchanged: bool = False
+    outline: Outline | None = None
 
 
 class BadFrame(Exception):
@@ -76,7 +80,7 @@ class Judge:
         known = self._inferred
         unchanged = known is not None and known.stands_for(frame, self._unchanged_s)
         if unchanged:
-            luma, logits, change = known.luma, known.logits, Change(0.0, known.change.drift)
+            luma, logits, mask, change = known.luma, known.logits, known.mask, Change(0.0, known.change.drift)
             prepared = inferred = time.monotonic()
         else:
             try:
@@ -85,12 +89,14 @@ class Judge:
                 raise BadFrame(str(error)) from error
             prepared = time.monotonic()
             logits = self._model.logits(luma)
+            mask = None if self._meta.mask is None else self._model.raw_mask()
             inferred = time.monotonic()
             change = self._watch.see(luma)
-            self._inferred = _Inferred(frame, luma, logits, change)
+            self._inferred = _Inferred(frame, luma, logits, mask, change)
         refused = self._refused(frame, luma, change, unchanged)
         verdict = decide(logits, self._meta) if refused is None else Verdict(ABSTAIN, {}, refused)
         self._belief = step(self._belief, frame.captured, logits, change, self._meta, self.how, refused)
+        outlined = self._outlined(mask, frame)
         decided = time.monotonic()
         seconds = {
             "grab": grabbed - frame.captured,
@@ -113,7 +119,15 @@ class Judge:
             self._belief,
             {stage: 1e3 * value for stage, value in seconds.items()},
             unchanged,
+            outlined,
         )
+
+    def _outlined(self, mask: np.ndarray | None, frame: Frame) -> Outline | None:
+        """Where the lesion is that the belief names. An outline beside "cannot say" or "normal" would say that there is
+        a lesion after all, and one person would believe the line and another the word."""
+        if mask is None or self._belief.verdict.label not in LESIONS:
+            return None
+        return outline(mask, self._meta.mask, frame.pixels.shape[:2], self._meta.preprocess)
 
     def _refused(self, frame: Frame, luma: np.ndarray, change: Change, unchanged: bool) -> str | None:
         """Why nothing is to be said of this frame, or None."""
@@ -136,6 +150,7 @@ class _Inferred:
     frame: Frame
     luma: np.ndarray
     logits: np.ndarray
+    mask: np.ndarray | None
     change: Change
 
     def stands_for(self, frame: Frame, seconds: float) -> bool:

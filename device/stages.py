@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 
 # In the order of a frame's way. `age` and `total` begin when the frame was captured, the others where the one
-# before them ends.
+# before them ends. `decide` is verdict and outline.
 STAGES = ("grab", "age", "prepare", "infer", "decide", "total")
 
 

@@ -193,9 +193,9 @@ class Live:
         self._waiting.append((client, command))
 
     def _tell_live(self, client: _Client, said: dict[str, Any]) -> None:
-        daemon, after = self._daemon, said.get("after")
-        seen = daemon.held or daemon.seen
-        answer = {"ok": True, "snapshot": snapshot.of(daemon)}
+        after = said.get("after")
+        told, seen = snapshot.of(self._daemon)
+        answer = {"ok": True, "snapshot": told}
         if not said.get("picture") or seen is None or seen[1].sequence == after:
             self._tell(client, answer)
             return

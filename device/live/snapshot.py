@@ -9,6 +9,7 @@ from device.capture.pump import OK
 from device.decide import Verdict
 from device.errors import UserError
 from device.judge import Snapshot
+from device.outline import plain
 from device.over_time import Belief
 from device.region.region import parse
 
@@ -20,26 +21,27 @@ STALE_S = 2.0  # as device.over_time forgets: an older verdict must not stand be
 Seen = tuple[Frame, Snapshot]
 
 
-def of(daemon: "Daemon") -> dict[str, Any]:
-    """The snapshot of docs/page.md. May be called from another thread: all that it reads is replaced whole.
+def of(daemon: "Daemon") -> tuple[dict[str, Any], Seen | None]:
+    """The snapshot of docs/page.md, and the picture that it speaks of: an outline must go with its own. May be called
+    from another thread: all that it reads is replaced whole, and read once.
 
     While a person holds the picture, picture and verdict are those that are held, however old; else verdicts are None
     as soon as the source has no signal or none came for STALE_S.
     """
-    now, signal, held = time.monotonic(), daemon.source_state(), daemon.held
-    seen = held or daemon.seen
-    fresh = daemon.seen is not None and now - daemon.seen[1].captured <= STALE_S
+    now, signal, held, newest = time.monotonic(), daemon.source_state(), daemon.held, daemon.seen
+    seen = held or newest
+    fresh = newest is not None and now - newest[1].captured <= STALE_S
     said = seen if held is not None or (fresh and signal.state == OK) else None
-    return {
+    snapshot = {
         "at": time.time(),
-        "age_s": None if daemon.seen is None else now - daemon.seen[1].captured,
+        "age_s": None if newest is None else now - newest[1].captured,
         "sequence": None if seen is None else seen[1].sequence,
         "signal": {"state": signal.state, "detail": signal.detail},
         "quality": None if said is None else _quality(said[1]),
         "verdict": None if said is None else _belief(said[1].belief),
         "frame": None if said is None else _verdict(said[1].verdict, said[1].belief.scene == "still"),
         "synthetic": daemon.synthetic,
-        "outline": None,
+        "outline": None if said is None or said[1].outline is None else plain(said[1].outline),
         "region": _region(None if seen is None else seen[0]),
         "sweep": None if daemon.keep is None else daemon.keep.sweep_state(),
         "recorder": {"on": False, "saved": 0, "not_saved": 0, "last": None, "study": None}
@@ -52,6 +54,7 @@ def of(daemon: "Daemon") -> dict[str, Any]:
         "cautions": [*daemon.notes, *daemon.bundle.meta.cautions],
         "source": daemon.source.description,
     }
+    return snapshot, seen
 
 
 def _verdict(verdict: Verdict, frozen: bool) -> dict[str, Any]:
@@ -111,5 +114,5 @@ def _model(daemon: "Daemon") -> dict[str, Any]:
     return (
         about
         | {"signed_by": daemon.bundle.signed_by, "from": daemon.origin, "classes": list(meta.classes)}
-        | {"malignant_threshold": meta.operating_point.malignant_threshold}
+        | {"malignant_threshold": meta.operating_point.malignant_threshold, "outlines": meta.mask is not None}
     )

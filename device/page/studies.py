@@ -20,7 +20,7 @@ from device.files import sha256_file, sync_folder
 from device.page.page import Page, Route, body_of, page_of
 from device.page.refuse import Refusal, ok
 from device.page.usb import sticks
-from device.store import database, pictures
+from device.store import database, outlines, pictures
 from device.store.database import Study
 from device.store.store import Store, because, is_open
 
@@ -56,7 +56,11 @@ async def shown(request: web.Request) -> web.Response:
     def read(store: Store) -> dict[str, Any]:
         study = _found(store, request)
         items = database.items(store.connection, study.id)
-        rows = [{k: v for k, v in asdict(item).items() if k != "saved_monotonic"} for item in items]
+        drawn = outlines.of_items(store.connection)
+        rows = [
+            {k: v for k, v in asdict(item).items() if k != "saved_monotonic"} | {"outline": drawn.get(item.id)}
+            for item in items
+        ]
         return {"study": _study(study, is_open(store, study)), "items": rows[-ITEMS:], "notice": RESEARCH_NOTICE}
 
     return ok(**await _in_store(page_of(request), read))

@@ -3,7 +3,7 @@
 import sqlite3
 from dataclasses import dataclass
 
-from device.store import AUDIT, database, pictures
+from device.store import AUDIT, database, outlines, pictures
 from device.store.audit import entries
 from device.store.audit_check import verify
 from device.store.store import Store
@@ -28,7 +28,7 @@ def check(store: Store, noted: dict[int, str] | None = None) -> Found:
         wrong += [
             f"database: a row of {row[0]} belongs to none." for row in connection.execute("PRAGMA foreign_key_check")
         ]
-        items = database.items(connection)
+        items, drawn = database.items(connection), outlines.of_items(connection)
         known = store.noted_head() | (noted or {})
     except sqlite3.DatabaseError as error:
         return Found([*wrong, f"database: {error}."], 0, 0, 0)
@@ -38,12 +38,12 @@ def check(store: Store, noted: dict[int, str] | None = None) -> Found:
     if chain.wrong:
         wrong.append(f"audit log: {chain.wrong}")
     else:
-        wrong += _unlike_the_log(store, {item.id: item for item in items})
+        wrong += _unlike_the_log(store, {item.id: item for item in items}, drawn)
     return Found(wrong, len(seen), chain.lines, chain.torn)
 
 
-def _unlike_the_log(store: Store, items: dict[str, database.Item]) -> list[str]:
-    """Rows that were changed, or went, without the log saying so."""
+def _unlike_the_log(store: Store, items: dict[str, database.Item], drawn: dict[str, outlines.Polygons]) -> list[str]:
+    """Rows and outlines that were changed, or went, without the log saying so."""
     saved, deleted, discarded = {}, set(), set()
     for _, entry in entries(store.folder / AUDIT):
         if entry.get("store") == store.id and entry["what"] == "saved":
@@ -60,4 +60,6 @@ def _unlike_the_log(store: Store, items: dict[str, database.Item]) -> list[str]:
                 wrong.append(f"database: item {name} was saved, as the audit log says, and its row is gone.")
         elif database.row_hash(item) != entry["row"]:
             wrong.append(f"database: item {name} is not as the audit log says it was saved.")
+        elif (outlines.digest(drawn[name]) if name in drawn else None) != entry.get("outline"):
+            wrong.append(f"database: the outline of item {name} is not as the audit log says it was saved.")
     return wrong

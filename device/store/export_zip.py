@@ -15,7 +15,8 @@ README = f"""{RESEARCH_NOTICE}
 
 One study of busi-kd, saved on the device and exported as it was saved.
 
-study.json    every saved row; null is unknown. Probabilities are calibrated, 0 to 1.
+study.json    every saved row; null is unknown. Probabilities are calibrated, 0 to 1. "outline", where a row has one:
+              polygons of [x, y], shares 0 to 1 of the picture's width and height.
 verdicts.csv  the verdicts as a table: "shown" is the one over time that was on the screen, "verdict" that of the frame.
 pictures/     the saved pictures, without loss.
 audit.jsonl   the lines of the device's audit log about this study, as they stand there.

@@ -12,7 +12,7 @@ from typing import Any
 
 from device import RESEARCH_NOTICE, files
 from device.errors import UserError
-from device.store import database, pictures
+from device.store import database, outlines, pictures
 from device.store.audit import entries, sha256
 from device.store.database import Item, Study
 from device.store.pictures import Damage
@@ -24,7 +24,8 @@ UNVERIFIED = "Unverified output of software in research; no clinician has confir
 @dataclass(frozen=True)
 class Leaving:
     """A study on its way out. audit: the lines about it, as they stand in the log. head: (number, SHA-256) of the last
-    of them; None when the log has none any more. audit_whole: whether the log still begins before the study does."""
+    of them; None when the log has none any more. audit_whole: whether the log still begins before the study does.
+    outlines: of the items that have one, by id."""
 
     study: Study
     items: list[Item]
@@ -32,6 +33,7 @@ class Leaving:
     audit: list[bytes]
     head: tuple[int, str] | None
     audit_whole: bool
+    outlines: dict[str, outlines.Polygons]
 
     @property
     def about(self) -> dict[str, Any]:
@@ -41,10 +43,14 @@ class Leaving:
         return {
             "notice": f"{RESEARCH_NOTICE} {UNVERIFIED}",
             "study": study,
-            "items": [asdict(item) for item in self.items],
+            "items": [asdict(item) | self.outline_of(item) for item in self.items],
             "damaged": [{"item": damage.item.id, "why": _why(damage)} for damage in self.damaged],
             "audit": {"head": head, "entries": len(self.audit), "whole": self.audit_whole},
         }
+
+    def outline_of(self, item: Item) -> dict[str, outlines.Polygons]:
+        """`outline` of an item that has one; nothing of others, whose export is as it always was."""
+        return {"outline": self.outlines[item.id]} if item.id in self.outlines else {}
 
 
 def _why(damage: Damage) -> str:
@@ -64,7 +70,9 @@ def gather(store: Store, study: Study) -> Leaving:
             lines.append(line)
             head = entry["n"], sha256(line)
             begins = begins or entry["what"] == "study begun"
-    return Leaving(study, items, damaged, lines, head, begins)
+    drawn = outlines.of_items(store.connection)
+    own = {item.id: drawn[item.id] for item in items if item.id in drawn}
+    return Leaving(study, items, damaged, lines, head, begins, own)
 
 
 def verdict_table(leaving: Leaving) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 from device import log, schema
 from device.errors import UserError
 from device.judge import Snapshot
-from device.store import Clock, NotSaved, Stamp, boot_id, database, pictures, system_clock
+from device.store import Clock, NotSaved, Stamp, boot_id, database, outlines, pictures, system_clock
 from device.store.audit import AuditLog
 from device.store.bounds import ROW_BYTES, Limits
 from device.store.database import Item, Study
@@ -272,6 +272,8 @@ class Recorder:
             database.insert(connection, "items", item)
             told = {"item": item.id, "kind": kind, "sha256": item.sha256, "verdict": item.shown}
             told["row"] = database.row_hash(item)
+            if data is not None and snapshot is not None and snapshot.outline is not None:
+                told["outline"] = outlines.insert(connection, item.id, snapshot.outline)
             tell("saved", study=study.id, **told)
 
         try:

@@ -4,6 +4,7 @@ import { button, english, h } from "./dom.js";
 import { get, post, remove } from "./api.js";
 import { sure } from "./dialog.js";
 import { outcome } from "./form.js";
+import { overlay } from "./outline.js";
 import { history } from "./plot.js";
 import { shape } from "./shapes.js";
 import { bytes, known, moment, number, percent, t } from "./texts.js";
@@ -89,9 +90,19 @@ function picture(path, item) {
   return h(
     "li",
     { class: "item", "data-label": label },
-    item.file ? h("img", { src: `${path}/${item.number}.png`, alt: t("studies.picture-alt", { n: number(item.number), word }), loading: "lazy", width: item.width, height: item.height }) : h("p", { class: "empty", text: t("studies.no-picture") }),
+    item.file ? seen(path, item, word) : h("p", { class: "empty", text: t("studies.no-picture") }),
     h("div", { class: "item-words" }, h("p", { class: "item-verdict" }, shape(label), h("strong", { text: word })), why && h("p", { text: why }), likely.length && h("p", { class: "tabular", text: likely.join(" · ") }), swept, h("p", { class: "fact tabular", text: `${number(item.number)} · ${kind} · ${moment(item.saved, true)}` }), item.cropped !== true && item.file && h("p", { class: "fact", text: t("studies.not-cropped") })),
   );
+}
+
+/** The saved picture, and over it the outline that was found in it. */
+function seen(path, item, word) {
+  const image = h("img", { src: `${path}/${item.number}.png`, alt: t("studies.picture-alt", { n: number(item.number), word }), loading: "lazy", width: item.width, height: item.height });
+  if (!item.outline?.length) return image;
+  const lines = overlay("item-overlay");
+  lines.size(item.width, item.height);
+  lines.put(item.outline);
+  return h("div", { class: "item-picture" }, image, lines.element);
 }
 
 function sweep({ frames, seconds, sustained_malignant: lasting }) {
