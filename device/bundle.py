@@ -255,13 +255,19 @@ def write_bundle(folder: Path, model: Path, meta: Meta) -> Bundle:
     with files.folder_beside(folder) as aside:
         shutil.copyfile(model, aside / MODEL_FILE)
         meta = replace(meta, files={MODEL_FILE: file_entry(aside / MODEL_FILE)})
-        content = schema.dump(meta)
-        if meta.mask is None:  # left out, so that a busi-kd that knows no masks reads this bundle as it always did
-            del content["mask"]
-        files.write_json(aside / META_FILE, content)
+        files.write_json(aside / META_FILE, content(meta))
         load_bundle(aside)  # what cannot be read back must not appear under the final name
         files.replace_folder(aside, folder)
     return load_bundle(folder)
+
+
+def content(meta: Meta) -> dict[str, Any]:
+    """What bundle.json holds, as plain data. The key `mask` is left out where there is none, so that a busi-kd that
+    knows no masks reads the bundle of a classifier as it always did."""
+    data = schema.dump(meta)
+    if meta.mask is None:
+        del data["mask"]
+    return data
 
 
 def intended_use(synthetic: bool) -> str:
