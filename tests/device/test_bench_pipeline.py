@@ -11,8 +11,9 @@ import pytest
 from device import RESEARCH_NOTICE
 from device.bench_pipeline import ROW_FIELDS, frame_size, table_of
 from device.bench_pipeline_report import table
-from device.bench_stages import EVERY, STAGES
+from device.bench_stages import EVERY, STAGES, stages_of
 from device.bench_stream import FORMATS, SHOTS, StreamSource, region_on, screen, write_stream
+from device.bundle import load_bundle
 from device.capture.pixels import Layout, picture
 from device.capture.process import ProcessSource
 from device.errors import UserError
@@ -69,6 +70,17 @@ def test_all_stages_are_timed_and_their_sum_is_the_overhead(
     assert said.startswith(RESEARCH_NOTICE)
     assert all(f"\n{stage.replace('_', '-')} " in said for stage in STAGES)
     assert "Glass to verdict: p50 " in said
+
+
+def test_a_model_that_outlines_has_one_stage_more(mask_bundle_dir: Path, tmp_path: Path, capsys) -> None:
+    folder = mask_bundle_dir / "int8-full"
+    status, report = bench(tmp_path, folder, *SMALL)
+    (row,) = report["rows"]
+    assert (status, row["error"]) == (0, None)
+    assert tuple(row["stages"]) == stages_of(load_bundle(folder).meta)
+    assert set(row["stages"]) - set(STAGES) == {"outline"}
+    assert row["stages"]["outline"]["count"] == row["frames"]
+    assert "\noutline " in capsys.readouterr().out
 
 
 def test_sums_and_shares_by_hand() -> None:
