@@ -165,7 +165,7 @@ def test_the_device_outlines_a_phantoms_lesion_with_the_bundle(bundles: Path, pa
             inside = cv2.fillPoly(drawn, lines, 1).astype(bool)
             overlaps.append(2 * (inside & truth).sum() / (inside.sum() + truth.sum()))
     assert len(overlaps) > 3, "the classifier names a lesion in hardly any test picture"
-    assert np.mean(overlaps) > 0.5
+    assert np.mean(overlaps) > 0.4
 
 
 FAULTS = {
