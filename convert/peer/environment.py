@@ -1,4 +1,4 @@
-"""An environment for the peer: its packages do not go together with ours."""
+"""An environment of its own for packages that do not go together with ours; and ai-edge-quantizer, the peer, in one."""
 
 import os
 import subprocess
@@ -13,16 +13,17 @@ REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 SCRIPT = Path(__file__).with_name("quantiser.py")
 
 
-def prepared(folder: Path) -> Path:
-    """The Python of the environment in `folder`, which is made when it is not there yet: 310 MB.
+def prepared(folder: Path, requirements: Path = REQUIREMENTS, what: str = "ai-edge-quantizer") -> Path:
+    """The Python of the environment in `folder`, which is made when it is not there yet (the peer's: 310 MB).
 
-    Raises UserError when pip cannot install the packages; nothing is left at `folder` then.
+    requirements: exact versions of all packages, none of which fetches another. what: they are, for a message. Raises
+    UserError when pip cannot install the packages; nothing is left at `folder` then.
     """
     if not folder.exists():
         with folder_beside(folder) as aside:
             _run("python -m venv", [sys.executable, "-m", "venv", str(aside)])
             pip = [str(aside / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-            _run("pip, which installs ai-edge-quantizer", [*pip, "--no-deps", "-r", str(REQUIREMENTS)])
+            _run(f"pip, which installs {what}", [*pip, "--no-deps", "-r", str(requirements)])
             os.replace(aside, folder)
     python = folder / "bin" / "python"
     if not python.is_file():
