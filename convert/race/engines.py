@@ -66,6 +66,8 @@ ENGINES: tuple[Engine, ...] = (
     ),
     Engine("peak-float32", "OpenBLAS, product of two matrices", "float32", "peak", "", HOST, {"what": "float32"}),
     Engine("peak-int8", "oneDNN, product of two matrices", "int8-full", "peak", "", HOST, {"what": "int8"}),
-    Engine("peak-memory", "copies of 256 MiB", "", "peak", "", HOST, {"what": "copy", "mebibytes": 256, "times": 1}),
+    Engine(
+        "peak-memory", "copies of 256 MiB", "", "peak", "", HOST, {"what": "copy", "mebibytes": 256, "times": 1}, (1,)
+    ),
     Engine("peak-cache", "copies of half a MiB", "", "peak", "", HOST, {"what": "copy", "mebibytes": 0.5, "times": 64}),
 )

@@ -105,15 +105,18 @@ def load_ncnn(file: str, threads: int, options: dict[str, Any]) -> Loaded:
     if net.load_param(file) or net.load_model(str(Path(file).with_suffix(".bin"))):
         raise RuntimeError("the file does not load")
 
+    def ready(luma: Any) -> Any:
+        return ncnn.Mat(luma[None].astype(np.float32)).clone()  # a Mat on numpy's memory crashes behind `input`
+
     def answer(batch: Any) -> Any:
         extractor = net.create_extractor()
-        extractor.input("in0", ncnn.Mat(batch))
+        extractor.input("in0", batch)
         status, found = extractor.extract("out0")
         if status:
             raise RuntimeError(f"extract gave {status}")
         return np.array(found)
 
-    return _version("ncnn"), None, lambda luma: luma[None].astype(np.float32), answer
+    return _version("ncnn"), None, ready, answer
 
 
 def load_torch(file: str, threads: int, options: dict[str, Any]) -> Loaded:
