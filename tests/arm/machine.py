@@ -7,6 +7,7 @@ folders of its own, pip adds the aarch64 wheels that constraints.txt pins.
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,12 +66,7 @@ def prepare(cache: Path = CACHE) -> Machine:
 
 def _fetch(folder: Path) -> None:
     _unpack_debian(folder)
-    tags = [word for platform in _GLIBC for word in ("--platform", platform)]
-    tags += [word for abi in (f"cp{PYTHON[6:].replace('.', '')}", "abi3", "none") for word in ("--abi", abi)]
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:"]
-    pip += ["--implementation", "cp", "--python-version", PYTHON[6:], *tags, "--no-compile"]
-    pip += ["--constraint", ROOT / "constraints.txt", "--target", folder / "wheels", *WHEELS]
-    run("pip, which fetches the aarch64 wheels", pip, MEND)
+    fetch_wheels(folder / "wheels", WHEELS, ("--constraint", ROOT / "constraints.txt"))
     for cpu, (part, revision, features) in CPUS.items():
         view = folder / cpu  # what QEMU looks a path up in first; a path that is not there is the host's
         (view / "proc").mkdir(parents=True)
@@ -82,6 +78,16 @@ def _fetch(folder: Path) -> None:
         known.mkdir(parents=True)
         for name in ("possible", "present", "online"):
             (known / name).write_text(f"0-{_CORES - 1}\n")
+
+
+def fetch_wheels(folder: Path, packages: Sequence[str], options: Sequence[str | Path]) -> None:
+    """aarch64 wheels for the Arm's Python into `folder`. options: more of pip's. Raises UserError when pip fails."""
+    tags = [word for platform in _GLIBC for word in ("--platform", platform)]
+    tags += [word for abi in (f"cp{PYTHON[6:].replace('.', '')}", "abi3", "none") for word in ("--abi", abi)]
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:"]
+    pip += ["--implementation", "cp", "--python-version", PYTHON[6:], *tags, "--no-compile"]
+    pip += ["--target", folder, *options, *packages]
+    run("pip, which fetches the aarch64 wheels", pip, MEND)
 
 
 def _unpack_debian(folder: Path) -> None:
