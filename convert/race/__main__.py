@@ -28,7 +28,6 @@ from convert.race.agreement import refusal
 from convert.race.engines import BASE, ENGINES, HOST, Engine
 from convert.race.rounds import Entry, race
 from device import files
-from device.bundle import load_bundle
 from device.errors import UserError, nearest
 from train.fit import predict
 
@@ -43,7 +42,7 @@ def main(arguments: list[str]) -> int:
     raced = subject.trained(args.student) if args.student else subject.from_first_weights(args.network)
     out = args.out
     pythons = environments({engine.environment for engine, _ in chosen}, args.cache)
-    folder = _files(out / "files", raced, args.bundle)
+    folder = subject.folder_for(out / "files", raced, args.bundle)
     ncnn = pythons.get("ncnn")
     # Not bin/pnnx, a script that names the interpreter of the folder in which the environment was made.
     pnnx = next(ncnn.parents[1].glob("lib/python*/site-packages/pnnx/pnnx"), None) if isinstance(ncnn, Path) else None
@@ -105,22 +104,6 @@ def environments(wanted: set[str], cache: Path) -> dict[str, Path | str]:
         except UserError as error:
             found[name] = str(error)
     return found
-
-
-def _files(folder: Path, raced: subject.Subject, bundle: Path | None) -> Path:
-    """The folder of the engines' files; those of another network or bundle are thrown away."""
-    identity = {"identity": subject.identity(raced, bundle)}
-    stamp = folder / "identity.json"
-    if not stamp.is_file() or json.loads(stamp.read_text()) != identity:
-        if folder.exists() and not stamp.is_file() and any(folder.iterdir()):
-            raise UserError(f"{folder}: is there and holds no earlier race; choose another --out.")
-        with files.folder_beside(folder) as aside:
-            subject.save(raced, aside)
-            if bundle is not None:
-                (aside / "int8-full.tflite").write_bytes(load_bundle(bundle).model_path.read_bytes())
-            files.write_json(aside / stamp.name, identity)
-            files.replace_folder(aside, folder)
-    return folder
 
 
 def _entry(

@@ -48,10 +48,7 @@ def main(arguments: list[str]) -> int:
     out = args.out
     out.mkdir(parents=True, exist_ok=True)
     region = write_frames(out / "frames", args.frames)
-    folder = out / "files"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    subject.save(raced, folder)
+    folder = subject.folder_for(out / "files", raced, bundle)
     made = models.make(folder, {"normalised.tflite", "three.pt"}, None)
     entries = _entries(raced, bundle, region, made)
     files.write_json(out / "ways.json", {entry.key.partition("/")[0]: entry.load for entry in entries})

@@ -106,7 +106,8 @@ def load_ncnn(file: str, threads: int, options: dict[str, Any]) -> Loaded:
         raise RuntimeError("the file does not load")
 
     def ready(luma: Any) -> Any:
-        return ncnn.Mat(luma[None].astype(np.float32)).clone()  # a Mat on numpy's memory crashes behind `input`
+        plane = luma[None].astype(np.float32)
+        return ncnn.Mat(plane).clone()  # a Mat does not keep numpy's memory alive
 
     def answer(batch: Any) -> Any:
         extractor = net.create_extractor()

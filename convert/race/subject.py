@@ -1,6 +1,7 @@
 """What races: one network, and the pictures that its answers are compared on."""
 
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import torch
 from torch import nn
 
 from device import files
+from device.bundle import load_bundle
+from device.errors import UserError
 from device.phantom import CLASSES, make_phantom
 from device.preprocess import Preprocess, prepare
 from train import runs
@@ -106,3 +109,22 @@ def identity(subject: Subject, bundle: Path | None) -> str:
     """Changes when files that were made of them do no longer fit."""
     model = "" if bundle is None else files.sha256_file(bundle / "model.tflite")
     return hashlib.sha256(f"{subject.identity} {model}".encode()).hexdigest()
+
+
+def folder_for(folder: Path, raced: Subject, bundle: Path | None) -> Path:
+    """The folder of the engines' files; those of another network or bundle are thrown away.
+
+    Raises UserError when it is there and is no such folder, or when the bundle does not load.
+    """
+    wanted = {"identity": identity(raced, bundle)}
+    stamp = folder / "identity.json"
+    if not stamp.is_file() or json.loads(stamp.read_text()) != wanted:
+        if folder.exists() and not stamp.is_file() and any(folder.iterdir()):
+            raise UserError(f"{folder}: is there and holds no earlier race; choose another --out.")
+        with files.folder_beside(folder) as aside:
+            save(raced, aside)
+            if bundle is not None:
+                (aside / "int8-full.tflite").write_bytes(load_bundle(bundle).model_path.read_bytes())
+            files.write_json(aside / stamp.name, wanted)
+            files.replace_folder(aside, folder)
+    return folder
