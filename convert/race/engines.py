@@ -64,7 +64,7 @@ ENGINES: tuple[Engine, ...] = (
         _TFLITE | _BUILTIN,
         ("float32", "int8-full"),
     ),
-    Engine("peak-float32", "OpenBLAS, product of two matrices", "float32", "peak", "", HOST, {"what": "float32"}),
+    Engine("peak-float32", "PyTorch, product of two matrices", "float32", "peak", "", HOST, {"what": "float32"}),
     Engine("peak-int8", "oneDNN, product of two matrices", "int8-full", "peak", "", HOST, {"what": "int8"}),
     Engine(
         "peak-memory", "copies of 256 MiB", "", "peak", "", HOST, {"what": "copy", "mebibytes": 256, "times": 1}, (1,)

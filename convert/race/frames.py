@@ -154,14 +154,20 @@ BARS = ((OURS, BASE, 8.0), (OURS, PLAIN, 3.0))
 
 
 def bars(rows: list[Row]) -> list[dict[str, Any]]:
-    """For each of BARS: row, against, wanted, speedup (value, low, high), met; the last two null where one is out."""
-    times, found = {row.entry.key: row.wall for row in rows}, []
+    """For each of BARS: row, against, wanted; speedup (value, low, high) and cpu, the same of the CPU time; met: both
+    intervals lie at or above what is wanted. On a busy machine the CPU time tells more, for it has no waiting in it.
+    Null where one of the two is out."""
+    of, found = {row.entry.key: row for row in rows}, []
     for key, against, wanted in BARS:
-        one: dict[str, Any] = {"row": key, "against": against, "wanted": wanted, "speedup": None, "met": None}
-        if times[key] is not None and times[against] is not None:
-            ratio = speedup(times[against], times[key])
-            one |= {"speedup": {"value": ratio.value, "low": ratio.low, "high": ratio.high}}
-            one["met"] = ratio.value >= wanted
+        one: dict[str, Any] = {"row": key, "against": against, "wanted": wanted} | dict.fromkeys(
+            ("speedup", "cpu", "met")
+        )
+        if of[key].wall is not None and of[against].wall is not None:
+            wall, cpu = speedup(of[against].wall, of[key].wall), speedup(of[against].cpu, of[key].cpu)
+            one |= {
+                name: {"value": r.value, "low": r.low, "high": r.high} for name, r in (("speedup", wall), ("cpu", cpu))
+            }
+            one["met"] = min(r.value if r.low is None else r.low for r in (wall, cpu)) >= wanted
         found.append(one)
     return found
 
@@ -184,10 +190,13 @@ def table(whole: dict[str, Any]) -> str:
         lines.append(f"{begins} | {report.times(row)} | {same} |")
     lines.append("")
     for bar in whole["bars"]:
-        found = "unknown" if bar["speedup"] is None else f"{bar['speedup']['value']:.2f}"
+        shown = [
+            "unknown" if one is None else f"{one['value']:.2f} [{one['low']:.2f}, {one['high']:.2f}]"
+            for one in (bar["speedup"], bar["cpu"])
+        ]
         lines.append(
-            f"- `{bar['row']}` as fast as `{bar['against']}`, times: {found}, wanted {bar['wanted']:.0f}: "
-            f"{'unknown' if bar['met'] is None else 'met' if bar['met'] else 'not met'}"
+            f"- `{bar['row']}` as fast as `{bar['against']}`, times: {shown[0]}, by CPU time {shown[1]}; wanted "
+            f"{bar['wanted']:.0f}: {'unknown' if bar['met'] is None else 'met' if bar['met'] else 'not met'}"
         )
     lines += ["", f"{report.RATIO} Same class, same verdict: as the first row; only busi-kd abstains.", ""]
     return "\n".join(lines)

@@ -165,20 +165,18 @@ SIDE = 1024  # of the square matrices: large enough that all but the multiplicat
 def load_peak(file: str, threads: int, options: dict[str, Any]) -> Loaded:
     """No engine. what = float32 or int8: the product of two matrices; copy: `times` so many mebibytes in each thread.
     Its answers are empty."""
-    if options["what"] == "int8":
+    if options["what"] != "copy":
         import torch
 
         torch.set_num_threads(threads)
-        whole = torch.randint(-128, 128, (SIDE, SIDE), dtype=torch.int8)
-        return _version("torch"), None, lambda luma: luma, lambda _: [torch._int_mm(whole, whole)][:0]
-    os.environ["OPENBLAS_NUM_THREADS"] = str(threads)  # before numpy is imported
+        real = options["what"] == "float32"
+        whole = torch.rand(SIDE, SIDE) if real else torch.randint(-128, 128, (SIDE, SIDE), dtype=torch.int8)
+        product = torch.mm if real else torch._int_mm
+        return _version("torch"), None, lambda luma: luma, lambda _: [product(whole, whole)][:0]
     from concurrent.futures import ThreadPoolExecutor
 
     import numpy as np
 
-    if options["what"] == "float32":
-        real = np.random.default_rng(0).random((SIDE, SIDE), np.float32)
-        return _version("numpy"), None, lambda luma: luma, lambda _: [real @ real][:0]
     pairs = [np.ones((2, int(options["mebibytes"] * 2**20)), np.uint8) for _ in range(threads)]
     pool = ThreadPoolExecutor(threads)
 

@@ -101,4 +101,11 @@ def test_a_way_that_judges_something_else_is_out_and_its_bar_unknown() -> None:
     whole = content("frames", "c", settings, Load((0.0, 0.0), None), found) | {"bars": frames.bars(rows)}
     text = frames.table(whole)
     assert rows[1].why in text
-    assert "`ours/1` as fast as `paper/1`, times: 8.00, wanted 8: met" in text
+    said = "times: 8.00 [8.00, 8.00], by CPU time 8.00 [8.00, 8.00]; wanted 8: met"
+    assert f"`ours/1` as fast as `paper/1`, {said}" in text
+
+
+def test_a_bar_is_not_met_where_only_waiting_was_shorter() -> None:
+    rows = [row("paper/1", 20.0, ["a"]), row("plain/1", 5.0, ["a"]), row("ours/1", 2.0, ["a"])]
+    rows[0].cpu = rows[0].cpu / 2
+    assert [bar["met"] for bar in frames.bars(rows)] == [False, False]
