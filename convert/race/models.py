@@ -30,6 +30,7 @@ class Made:
 
     @property
     def why(self) -> str | None:
+        """Why there is no file; None when there is one."""
         return self.said if self.path is None else None
 
 

@@ -17,6 +17,7 @@ SIZE = 224
 
 
 def open_way(model, threads, region, mean=0.5, std=0.5):
+    """Returns a function: bytes of a JPEG -> its class. region: x, y, width, height of the picture in the frame."""
     interpreter = Interpreter(model_path=model, num_threads=threads)
     interpreter.allocate_tensors()
     input_index = interpreter.get_input_details()[0]["index"]
