@@ -5,11 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint deb clean help
+.PHONY: demo test test-vm lint deb clean help
 
 help:
 	@echo "make demo   the whole path once on synthetic phantoms (out/demo)"
-	@echo "make test   all tests"
+	@echo "make test   all tests but those of test-vm"
+	@echo "make test-vm the package on an emulated Arm machine: install, faults, restarts, 20 power cuts, upgrade"
 	@echo "make lint   ruff"
 	@echo "make deb    Debian packages of the device, for bookworm and trixie, arm64 and amd64 (dist/)"
 	@echo "make clean  remove .venv and out/"
@@ -35,6 +36,11 @@ test: $(READY)
 	$(BIN)/python -m pytest $(HOST_TESTS:%=--ignore=%) || failed=1; \
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(HOST_TESTS) || failed=1; \
 	exit $$failed
+
+# Boots a Debian for Arm under QEMU; BUSI_KD_SKIP_VM=1 is the only way around it (tests/boot/README.md).
+test-vm: $(READY)
+	.ci/packages vm
+	$(BIN)/python -m pytest tests/boot -rP
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -1,5 +1,6 @@
 """The four packages as they ship, but for their compression: built once for all tests."""
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,6 +8,10 @@ import archive
 import build
 import wheels
 from target import ROOT, Target
+
+from device import __version__
+
+NEXT = "9.9.9"
 
 
 @dataclass(frozen=True)
@@ -34,3 +39,13 @@ class Packages:
             root.mkdir(parents=True)
             subprocess.run(["dpkg-deb", "--extract", self.of(target), root], check=True)
         return root
+
+
+def later_checkout(folder: Path, version: str = NEXT) -> Path:
+    """This checkout, some versions on, with one more line in the shipped configuration."""
+    for name in ("device", "systemd"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    init, config = folder / "device/__init__.py", folder / "systemd/config.toml"
+    init.write_text(init.read_text().replace(f'"{__version__}"', f'"{version}"'))
+    config.write_text(f"{config.read_text()}\n# A line that came with {version}.\n")
+    return folder

@@ -12,15 +12,14 @@ from pathlib import Path
 
 import pytest
 import roots
-from packages import Packages
-from target import ARCHES, ROOT, SUITES, Target
+from packages import NEXT, Packages, later_checkout
+from target import ARCHES, SUITES, Target
 
 from device import RESEARCH_NOTICE, __version__
 from device.errors import UserError
 
 HERE = Path(__file__).parent
 WITHIN_S = 420.0
-NEXT = "9.9.9"
 NOT_A_REAL_UNIT = (
     "[Service]\nExecStart=/opt/busi-kd/bin/busi-kd device run $BUSI_KD_ARGS\n[Install]\nWantedBy=multi-user.target\n"
 )
@@ -62,16 +61,6 @@ class Told:
 
     def properties(self, step: str) -> dict[str, str]:
         return dict(line.split("=", 1) for line in self.well(step).splitlines())
-
-
-def later_checkout(folder: Path) -> Path:
-    """This checkout, one version on, with one more line in the shipped configuration."""
-    for name in ("device", "systemd"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    init, config = folder / "device/__init__.py", folder / "systemd/config.toml"
-    init.write_text(init.read_text().replace(f'"{__version__}"', f'"{NEXT}"'))
-    config.write_text(f"{config.read_text()}\n# A line that came with {NEXT}.\n")
-    return folder
 
 
 @pytest.fixture(scope="module", params=["bookworm", "trixie"])

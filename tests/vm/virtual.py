@@ -42,11 +42,11 @@ class VirtualMachine:
         image = answers / "initrd"
         write_cpio(image, self._files(modules))
         (self.folder / "compiled").mkdir(exist_ok=True)
-        root = self.folder / "emulator"
-        # The emulator comes with all its libraries, the linker included: nothing of it need fit this machine's.
-        command = [root / "lib64" / "ld-linux-x86-64.so.2", "--library-path"]
-        command += [f"{root}/usr/lib/x86_64-linux-gnu:{root}/lib/x86_64-linux-gnu"]
-        command += [root / "usr" / "bin" / "qemu-system-aarch64", "-L", root / "usr" / "share" / "qemu"]
+        command = [
+            *program(self.folder, "qemu-system-aarch64"),
+            "-L",
+            self.folder / "emulator" / "usr" / "share" / "qemu",
+        ]
         command += ["-M", "virt", "-cpu", CPU, "-accel", "tcg,thread=multi", "-smp", "2", "-m", "1536"]
         command += ["-nographic", "-no-reboot", "-nic", "none", "-kernel", self.folder / "vmlinuz", "-initrd", image]
         command += ["-append", f"console=ttyAMA0 loglevel=4 panic=-1 busi.script={script}"]
@@ -74,6 +74,16 @@ class VirtualMachine:
             files.append((f"modules/{name}.order", "\n".join(path.name for path in order).encode()))
             files += [(f"modules/{path.name}", path) for path in order]
         return [*files, *tree(self.arm.folder / "userland", ("usr/bin", "usr/lib", "lib"))]
+
+
+def program(folder: Path, name: str) -> list[str | Path]:
+    """The beginning of a command that runs a program of the emulator's packages in `folder`.
+
+    They come with all their libraries, the linker included: nothing of it need fit this machine's.
+    """
+    root = folder / "emulator"
+    libraries = f"{root}/usr/lib/x86_64-linux-gnu:{root}/lib/x86_64-linux-gnu"
+    return [root / "lib64" / "ld-linux-x86-64.so.2", "--library-path", libraries, root / "usr" / "bin" / name]
 
 
 def prepare(cache: Path = CACHE) -> VirtualMachine:
