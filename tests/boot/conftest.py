@@ -97,7 +97,7 @@ def guest(
     """The machine, switched on again, with busi-kd as it starts by itself. Cuts that are asked for begin behind it."""
     scenes.enter_context(room)
     disk = booted.new_disk(linux, folder / "scenes.qcow2", installed.disk)
-    guest = Guest(linux, disk, goods.share, cores=2, memory_mb=1536)
+    guest = Guest(linux, disk, goods.share, memory_mb=1536)
     scenes.callback(guest.cut)
     if any("cut" in getattr(item, "fixturenames", ()) for item in request.session.items):
         request.getfixturevalue("cutting")

@@ -25,6 +25,8 @@ SEED = 20
 CHANGES = 4  # of the folder during an installation, about: each cut waits for another one, and a moment more
 AT_MOST_S = {"saving": 0.6, "model": 0.4, "application": 0.4}  # of that moment
 FOLDER = {"model": "/var/lib/busi-kd/models", "application": "/var/lib/busi-kd/app"}
+# The whole file system is checked, not its journal alone. No driver is needed, for phantoms are judged.
+BOOT = "fsck.mode=force systemd.mask=systemd-udevd.service systemd.mask=systemd-udev-trigger.service"
 LOOK = "PYTHONSAFEPATH=1 /usr/lib/busi-kd/bin/python -B /host/looking.py"
 
 
@@ -84,7 +86,7 @@ class Cutting:
                 if self._over:
                     break
                 disk = booted.new_disk(self._debian, folder / f"{number}.qcow2", below)
-                guest = Guest(self._debian, disk, self._goods.share, more="fsck.mode=force")
+                guest = Guest(self._debian, disk, self._goods.share, more=BOOT)
                 try:
                     told = look(guest, number, kind, when, known)
                     if number:

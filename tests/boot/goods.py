@@ -84,6 +84,9 @@ def make(folder: Path, key: Path) -> Goods:
     (share / "keys").mkdir()
     for name in PROGRAMS:
         shutil.copy(HERE / name, share)
+    (share / "phantoms").mkdir()
+    for label in CLASSES:
+        assert cv2.imwrite(str(share / "phantoms" / f"{label}.png"), make_phantom(label, 4, (384, 512)).image)
     shutil.copy(Path(virtual.HERE) / "grabber.py", share)
     shutil.copy(key.with_name(f"{key.name}.pub"), share / "keys" / "maker.pub")
     return Goods(share, key, Packages(folder / "packages"))

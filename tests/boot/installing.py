@@ -24,16 +24,15 @@ class Installed:
 def install(linux: Debian, goods: Goods, disk: Path) -> Installed:
     """Switch a fresh machine on, install, start, look at it, and switch it off. Its key folder then has goods' key."""
     package = goods.package()
-    guest = Guest(linux, booted.new_disk(linux, disk), goods.share, cores=2)
+    guest = Guest(linux, booted.new_disk(linux, disk), goods.share)
     said = {"fresh": guest.run("busi-kd --version").output}
     said["install"] = guest.well(f"apt-get install --yes {package}", 900)
-    guest.well("systemctl stop busi-kd; systemctl start busi-kd")
+    guest.well("cp /host/keys/maker.pub /etc/busi-kd/trusted-keys/")
+    service.configure(guest, service.FILES)
     began, ready = booted.seconds(guest)
     service.judging(guest)
     said["status"] = guest.well("systemctl status --no-pager --full busi-kd")
     said["journal"] = guest.well(service.JOURNAL)
     said["enabled"] = guest.well("systemctl is-enabled busi-kd busi-kd-health.timer")
     said["dpkg"] = guest.well("dpkg --audit; dpkg --print-architecture")
-    guest.well("cp /host/keys/maker.pub /etc/busi-kd/trusted-keys/")
-    guest.write("/etc/busi-kd/config.toml", service.PHANTOM)
     return Installed(guest.off(), said, began, ready)

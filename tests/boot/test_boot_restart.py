@@ -12,7 +12,7 @@ HOG = 'exec python3 -c "held = [bytes([1]) * 10_000_000 for _ in range(70)]"'
 @pytest.fixture
 def running(guest: Guest) -> Guest:
     """It judges phantoms, and was not started again yet."""
-    service.configure(guest, service.PHANTOM)
+    service.configure(guest, service.FILES)
     service.judging(guest)
     return guest
 

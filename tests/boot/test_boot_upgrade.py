@@ -20,7 +20,7 @@ def running_version(guest: Guest) -> str:
 
 
 def test_an_update_of_the_application_runs_and_is_rolled_back(guest: Guest, goods: Goods) -> None:
-    service.configure(guest, service.PHANTOM)
+    service.configure(guest, service.FILES)
     assert running_version(guest) == __version__
     said = guest.well(f"busi-kd device update install {goods.update(UPDATES[0])}", 600)
     assert f"installed, on trial: busi-kd {UPDATES[0]}" in said
@@ -32,7 +32,7 @@ def test_an_update_of_the_application_runs_and_is_rolled_back(guest: Guest, good
 
 
 def test_a_newer_package_keeps_settings_and_studies(guest: Guest, goods: Goods) -> None:
-    service.configure(guest, service.PHANTOM)
+    service.configure(guest, service.FILES)
     saved, *_ = guest.stream("python3 -Bu /host/saving.py | head -1")
     assert json.loads(saved)["ok"]
     before = guest.well("cat /etc/busi-kd/config.toml")
