@@ -13,6 +13,8 @@ from installing import Installed
 from device import RESEARCH_NOTICE, __version__
 from device.errors import UserError
 
+# Emulated time is counted in instructions (booted.CLOCK): these hold or do not, however busy this machine is.
+READY_S, FIRST_VERDICT_S = 30.0, 60.0
 pytestmark = pytest.mark.timeout(3000)  # with the making of the machine, on a busy one
 
 
@@ -38,7 +40,9 @@ def test_it_is_installed_and_started_by_hand(installed: Installed) -> None:
     assert RESEARCH_NOTICE in journal
     assert "from=shipped signed_by=busi-release.pub" in journal
     assert re.search(service.JUDGED, journal, re.MULTILINE)
-    print(f"ready {installed.ready - installed.began:.1f} s of the guest's clock after systemctl start")
+    took = installed.ready - installed.began
+    print(f"first verdict {took:.1f} s of emulated time after systemctl start")
+    assert took < READY_S
 
 
 def test_it_starts_by_itself_with_the_power(guest: Guest) -> None:
@@ -49,7 +53,8 @@ def test_it_starts_by_itself_with_the_power(guest: Guest) -> None:
     assert guest.well("systemctl --failed --no-legend") == ""
     said = guest.well("cat /proc/version; systemd-analyze time; systemd-analyze blame --no-pager | head -5")
     assert "Debian" in said
-    print(f"started {began:.1f} s and first verdict {ready:.1f} s of the guest's clock after power-on")
+    print(f"started {began:.1f} s and first verdict {ready:.1f} s of emulated time after power-on")
+    assert ready < FIRST_VERDICT_S
     print(said)
 
 
