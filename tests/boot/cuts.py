@@ -60,7 +60,7 @@ class Cutting:
 
     def __init__(self, debian: Debian, disk: Path, goods: Goods, folder: Path, room: BoundedSemaphore) -> None:
         self._goods, self._debian, self._room = goods, debian, room
-        self._over = False
+        self._over, self._running = False, set[Guest]()
         for name in MODELS:  # here, and not by two threads
             goods.model(name)
         for version in UPDATES:
@@ -72,8 +72,10 @@ class Cutting:
         workers.shutdown(wait=False)
 
     def stop(self) -> None:
-        """No further boot; the machine that runs is left to its chain."""
+        """No further boot, and an end to the machines that run; for a run of the tests that is broken off."""
         self._over = True
+        for guest in list(self._running):
+            guest.kill()
 
     def of(self, kind: str) -> list[Looked]:
         """What was found after each cut of a chain. Raises what ended it early."""
@@ -89,6 +91,7 @@ class Cutting:
                     break
                 disk = booted.new_disk(self._debian, folder / f"{number}.qcow2", below)
                 guest = Guest(self._debian, disk, self._goods.share)
+                self._running.add(guest)
                 try:
                     told = look(guest, number, kind, when, known, checked)
                     if number:
@@ -96,8 +99,8 @@ class Cutting:
                     if number < CHAINS[kind]:
                         when = suffer(guest, kind, number, draw, known, self._goods)
                 finally:
-                    if guest.runs:
-                        guest.cut()
+                    guest.cut()
+                    self._running.discard(guest)
                 below = disk
                 checked, broken = check_files(self._debian, disk)
         return found

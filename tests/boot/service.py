@@ -63,7 +63,8 @@ def parsed(text: str) -> dict[str, float]:
 
 
 def judging(guest: Guest, within_s: float = 240.0) -> str:
-    """Wait for a line of a second in which frames were judged, from now on; the line."""
+    """Wait for a line of a second in which frames were judged, from now on; the line. Starts it where it is stopped."""
+    guest.well("systemctl start busi-kd", within_s)  # waits for a start that is under way, and costs nothing
     cursor = guest.well(f"{JOURNAL} --lines 1 --show-cursor | tail -1").partition("cursor: ")[2].strip()
     behind = f"--after-cursor '{cursor}'" if cursor else ""
     said = guest.until(f"{JOURNAL} {behind}", JUDGED, within_s)
