@@ -85,6 +85,7 @@ class Guest:
             self._process = subprocess.Popen(command, **how, pass_fds=[theirs.fileno()], start_new_session=True)
         theirs.close()
         self._socket, self._held = mine, b""
+        self.first: tuple[float, float] | None = None  # `seconds` of busi-kd's start with the power, where it was asked
         self.began = time.monotonic()
         try:
             self.boot = self._next(BOOT_S)["hello"]

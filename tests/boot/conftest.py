@@ -12,6 +12,7 @@ import debian
 import goods as stock
 import installing
 import pytest
+import service
 from booted import Guest
 from cuts import Cutting
 from debian import Debian
@@ -99,6 +100,8 @@ def guest(
     disk = booted.new_disk(linux, folder / "scenes.qcow2", installed.disk)
     guest = Guest(linux, disk, goods.share, memory_mb=1536)
     scenes.callback(guest.cut)
+    service.judging(guest)
+    guest.first = booted.seconds(guest)
     if any("cut" in getattr(item, "fixturenames", ()) for item in request.session.items):
         request.getfixturevalue("cutting")
     return guest

@@ -105,7 +105,7 @@ def draw(share: Path, busi: Path | None) -> dict[str, bytes]:
                 name = path.stem.replace(" ", "").replace("(", "-").replace(")", "")
                 shown[f"busi-{name}"] = cv2.resize(grey, (224, 224), interpolation=cv2.INTER_AREA)
     region, frames = parse(REGION), {}
-    (share / "pictures").mkdir()
+    (share / "pictures").mkdir(exist_ok=True)
     for name, grey in shown.items():
         screen = np.full(SIZE, 12, np.uint8)
         screen[40:440, 20:60] = 128

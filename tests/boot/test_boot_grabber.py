@@ -1,6 +1,7 @@
 """A USB grabber that sends MJPEG (tests/vm/grabber.py): the same bytes as on this machine, and its ways of failing."""
 
 import csv
+from collections.abc import Iterator
 
 import goods as stock
 import numpy as np
@@ -35,15 +36,19 @@ def integers(row: dict[str, str]) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def usb(guest: Guest, frames: dict[str, bytes]) -> Guest:
-    """busi-kd reads it, and it shows the first picture."""
+def usb(guest: Guest, frames: dict[str, bytes]) -> Iterator[Guest]:
+    """busi-kd reads it, and it shows the first picture; gone at the end."""
     guest.well("modprobe -a vhci-hcd uvcvideo")
     guest.well("systemd-run --quiet --unit player --property Environment=PYTHONPATH=/host python3 -Bu /host/player.py")
     guest.until("ls -l /run/player", "^p")
     play(guest, "plug", next(iter(frames)))
     guest.until("cat /sys/class/video4linux/*/name", "USB Video")
     service.configure(guest, service.usb(stock.REGION, f"{stock.SIZE[1]}x{stock.SIZE[0]}"))
-    return guest
+    yield guest
+    guest.well("systemctl stop busi-kd")
+    play(guest, "unplug")
+    guest.until("ls /sys/class/video4linux", r"\A\Z")
+    guest.well("systemctl stop player")
 
 
 def test_each_picture_gives_the_bytes_that_this_machine_gives(usb: Guest, frames: dict[str, bytes]) -> None:

@@ -3,7 +3,6 @@
 import re
 from pathlib import Path
 
-import booted
 import debian
 import pytest
 import service
@@ -46,8 +45,7 @@ def test_it_is_installed_and_started_by_hand(installed: Installed) -> None:
 
 
 def test_it_starts_by_itself_with_the_power(guest: Guest) -> None:
-    service.judging(guest)
-    began, ready = booted.seconds(guest)
+    began, ready = guest.first
     status = guest.well("systemctl status --no-pager --full busi-kd")
     assert re.search(r"Active: active \(running\)", status)
     assert guest.well("systemctl --failed --no-legend") == ""
