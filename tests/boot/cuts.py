@@ -163,6 +163,7 @@ def suffer(guest: Guest, kind: str, number: int, draw: random.Random, known: Kno
         known.items |= {f"{one['study']}:{one['number']}" for one in answers if one.get("ok") and "number" in one}
     elif "ended 0" in heard:
         known.allowed[what] = {candidate}
+    assert not [line for line in heard if line.startswith("ended") and line != "ended 0"], heard
     return f"{1e3 * moment:.0f} ms behind {heard[-1][:110]!r}"
 
 
