@@ -1,11 +1,12 @@
 # Two commands set up a fresh machine that has Python 3.11 and make: `make demo` and `make test`. `make deb` packs the device;
 # options of systemd/package/build.py go into DEB, such as DEB="--suite trixie --arch arm64"; DEB="--update KEY" makes updates.
+# `sudo make image` makes an image for the card of a Raspberry Pi; options of systemd/image/make_image.py go into IMAGE.
 PYTHON ?= $(or $(shell command -v python3.11),python3)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-vm lint deb clean help
+.PHONY: demo test test-vm test-image lint deb image clean help
 
 help:
 	@echo "make demo   the whole path once on synthetic phantoms (out/demo)"
@@ -13,6 +14,8 @@ help:
 	@echo "make test-vm the package on an emulated Arm machine: install, faults, restarts, 20 power cuts, upgrade"
 	@echo "make lint   ruff"
 	@echo "make deb    Debian packages of the device, for bookworm and trixie, arm64 and amd64 (dist/)"
+	@echo "make image  an image for the card of a Raspberry Pi 3, 4 or Zero 2 W (dist/busi-kd-pi.img.xz); as root"
+	@echo "make test-image  the image, booted in an emulated machine (half an hour); as root"
 	@echo "make clean  remove .venv and out/"
 
 # One pip call with every package and every pin in it: a second, unpinned call pulls in numpy 2 and breaks onnx2tf.
@@ -49,6 +52,13 @@ lint: $(READY)
 # Needs pip, of whichever Python there is, and none of the packages of $(VENV).
 deb:
 	$(if $(wildcard $(READY)),$(BIN)/python,$(PYTHON)) systemd/package/build.py $(DEB)
+
+# Needs root and Debian: docs/image.md. What is missing, it says.
+image:
+	$(if $(wildcard $(READY)),$(BIN)/python,$(PYTHON)) systemd/image/make_image.py $(IMAGE)
+
+test-image: $(READY)
+	$(BIN)/python -m tests.image.booted $(IMAGE)
 
 clean:
 	rm -rf $(VENV) out

@@ -32,6 +32,20 @@ def test_the_first_pin_is_entered_twice(window: Callable[..., Visit], alone: Dev
     expect(one.page.locator(".verdict-word")).to_have_text(one.text("signal.no daemon"))
 
 
+def test_who_sets_the_first_pin_chooses_the_language_of_the_device(window: Callable[..., Visit], alone: Device) -> None:
+    one = window(alone)
+    one.page.goto(one.url)
+    one.page.click("#first-fr")
+    expect(one.page.locator("h1")).to_have_text(one.text("first-pin.title", "fr"))
+    expect(one.page.locator("#first-fr")).to_have_attribute("aria-pressed", "true")
+    for _ in range(2):
+        one.press("1357")
+    one.page.wait_for_selector("#live")
+    spoken = "() => fetch('/api/session').then(answer => answer.json()).then(said => said.language)"
+    assert one.page.evaluate(spoken) == "fr"  # for everybody from now on, and after the next start
+    assert 'language = "fr"' in (alone.folder / "page/settings.toml").read_text()
+
+
 def test_a_pin_that_is_too_plain_is_refused(window: Callable[..., Visit], alone: Device) -> None:
     one = window(alone)
     one.page.goto(one.url)

@@ -1,8 +1,8 @@
-// The PIN pad, its lock-out, and the first PIN. Large keys of its own: a touch screen in a kiosk has no keyboard; a real
-// keyboard works as well.
+// The PIN pad, its lock-out, and the first PIN with the language. Large keys of its own: a touch screen in a kiosk has no
+// keyboard; a real keyboard works as well.
 
 import { button, h, mark, refusal, say } from "./dom.js";
-import { ask, Refused, refresh, session } from "./api.js";
+import { ask, put, Refused, refresh, session } from "./api.js";
 import { choose, LANGUAGES, language, number, speak, t } from "./texts.js";
 
 const LONGEST = 12;
@@ -49,13 +49,15 @@ function pad(label, done) {
   return { element: h("div", { class: "pad" }, dots, keys), keys, stop: () => document.removeEventListener("keydown", typing) };
 }
 
+async function turnTo(code, rendered) {
+  choose(code);
+  await speak(code);
+  rendered();
+}
+
 function tongues(rendered) {
   const options = Object.entries(LANGUAGES).map(([code, name]) => h("option", { value: code, lang: code, text: name, selected: code === language }));
-  const change = async (event) => {
-    choose(event.target.value);
-    await speak(event.target.value);
-    rendered();
-  };
+  const change = (event) => turnTo(event.target.value, rendered);
   return h("label", { class: "field narrow" }, h("span", { text: t("language") }), h("select", { id: "pin-language", on: { change } }, options));
 }
 
@@ -112,7 +114,22 @@ export function pinPad(rendered) {
   return { element, stop: () => (clearInterval(timer), keys.stop()) };
 }
 
-/** Nobody has set a PIN yet: that is done at the device's own screen, twice the same. */
+/** The same as keys, each language by its own name: what a person sees first must be understood. */
+function tongueKeys(rendered) {
+  const keys = Object.entries(LANGUAGES).map(([code, name]) => button(name, () => turnTo(code, rendered), { lang: code, id: `first-${code}`, "aria-pressed": String(code === language) }));
+  return h("div", { class: "row", role: "group", "aria-label": t("language") }, keys);
+}
+
+/** Have the device speak as its first person does. Should it refuse, this browser does all the same. */
+async function keepLanguage() {
+  try {
+    if (language !== session.language) await put("/api/language", { language });
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+  }
+}
+
+/** Nobody has set a PIN yet: that is done at the device's own screen, twice the same, in the language chosen there. */
 export function firstPin(rendered) {
   if (!session.local) {
     const element = h("section", { class: "pin", id: "first-pin-elsewhere" }, h("div", { class: "pin-head" }, h("h1", { text: t("first-pin.title") }), h("p", { text: t("first-pin.elsewhere") }), tongues(rendered)));
@@ -135,6 +152,7 @@ export function firstPin(rendered) {
     if (!same) return say(said, t("first-pin.differ"));
     try {
       Object.assign(session, await ask("POST", "/api/pin", { new: pin }));
+      await keepLanguage();
       await refresh();
       rendered();
     } catch (error) {
@@ -142,6 +160,6 @@ export function firstPin(rendered) {
       said.replaceChildren(...refusal(error));
     }
   });
-  const element = h("section", { class: "pin", id: "first-pin" }, h("div", { class: "pin-head" }, h("h1", { text: t("first-pin.title") }), h("p", { text: t("first-pin.why") }), what, tongues(rendered), said), keys.element);
+  const element = h("section", { class: "pin", id: "first-pin" }, h("div", { class: "pin-head" }, h("h1", { text: t("first-pin.title") }), tongueKeys(rendered), h("p", { text: t("first-pin.why") }), what, said), keys.element);
   return { element, stop: keys.stop };
 }
