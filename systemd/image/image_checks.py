@@ -71,7 +71,15 @@ def firmware_partition(parts: Parts) -> str:
     file = parts.files[FIRMWARE]
     said = run(["fsck.vfat", "-n", file], _MEND)
     held = {line.strip().removeprefix("::/") for line in run(["mdir", "-b", "-i", file, "::"], _MEND).splitlines()}
-    wanted = {*pi_firmware.NEEDED, *pi_firmware.TREES, "config.txt", "cmdline.txt", "vmlinuz", "initrd.img"}
+    wanted = {
+        *pi_firmware.NEEDED,
+        *pi_firmware.TREES,
+        "config.txt",
+        "cmdline.txt",
+        "LICENCE.txt",
+        "vmlinuz",
+        "initrd.img",
+    }
     if wanted - held:
         raise UserError(f"the firmware's partition has no {', '.join(sorted(wanted - held))}.")
     line = run(["mtype", "-i", file, "::cmdline.txt"], _MEND)

@@ -12,7 +12,8 @@ from partitions import ROOT, partuuid
 from device.errors import UserError
 
 # Of the Pi 3 and Zero 2 W (start.elf), and of the Pi 4 (start4.elf).
-NEEDED = ("bootcode.bin", "start.elf", "fixup.dat", "start4.elf", "fixup4.dat", "LICENCE.broadcom")
+NEEDED = ("bootcode.bin", "start.elf", "fixup.dat", "start4.elf", "fixup4.dat")
+_LICENCE = "usr/share/doc/raspi-firmware/copyright"  # it allows to pass the files on, with itself
 # Board: device tree of the mainline kernel, and other names by which releases of the firmware ask for it.
 TREES = {
     "bcm2837-rpi-3-b.dtb": ("bcm2710-rpi-3-b.dtb",),
@@ -63,8 +64,9 @@ def gather(root: Path, kernel: str, into: Path, serial: bool) -> None:
     if blobs is None or any(not (blobs / name).is_file() for name in NEEDED):
         raise UserError(f"the tree has no whole raspi-firmware ({', '.join(NEEDED)}); make it anew (--fresh).")
     for path in sorted(blobs.iterdir()):
-        if path.is_file():
+        if path.is_file() and "db." not in path.name:  # those are for who debugs the firmware
             shutil.copyfile(path, into / path.name)
+    shutil.copyfile(root / _LICENCE, into / "LICENCE.txt")
     trees = root / f"usr/lib/linux-image-{kernel}/broadcom"
     for name, others in TREES.items():
         if not (trees / name).is_file():

@@ -49,6 +49,21 @@ tmpfs                 /var/lib/busi-kd-kiosk  tmpfs  nosuid,nodev,mode=0700,size
 """
 
 
+# Of busi-kd's users and groups: the same in every image, for a data partition outlives the root beside it.
+NUMBERS = {"busi-kd": 890, "busi-kd-kiosk": 891, "i2c": 892}
+
+
+def numbered(sysusers: str) -> str:
+    """The package's sysusers.d file with these numbers. Raises UserError for a user that has none."""
+
+    def number(line: re.Match) -> str:
+        if line[2] not in NUMBERS:
+            raise UserError(f"sysusers.conf makes {line[2]}, which has no number in systemd/image/root_tree.py.")
+        return f"{line[1]}{line[2]} {NUMBERS[line[2]]}"
+
+    return re.sub(r"^([ug] )(\S+) +-", number, sysusers, flags=re.MULTILINE)
+
+
 def unpack(tarball: Path, root: Path) -> None:
     """The kept Debian in the new folder `root`, with its owners, by root alone."""
     root.mkdir(parents=True)
@@ -58,6 +73,8 @@ def unpack(tarball: Path, root: Path) -> None:
 def install(root: Path, package: Path) -> str:
     """Install busi-kd's package there; its version. Raises UserError."""
     shutil.copy(package, root / "package.deb")
+    (root / "etc/sysusers.d").mkdir(exist_ok=True)
+    (root / "etc/sysusers.d/busi-kd.conf").write_text(numbered((HERE.parent / "sysusers.conf").read_text()))
     try:
         inside(root, "dpkg", "--install", "/package.deb")
     finally:

@@ -64,9 +64,9 @@ class Trial:
         if not true:
             self.wrong.append(what)
 
-    def whole_boot(self, plan: str) -> emulator.Machine:
-        """A boot that switches itself off; the console is kept when it does not."""
-        machine = self.boot(plan)
+    def whole_boot(self, plan: str, more: str = "") -> emulator.Machine:
+        """A boot that switches itself off; its console is kept."""
+        machine = self.boot(plan, more)
         done = machine.off(BOOT_S)
         self.must(done and not self.seen("missed"), f"it came to its end: {self.seen('missed').split()}")
         (self.host / f"console-{plan}").write_text("\n".join(f"{at:7.1f} {line}" for at, line in machine.lines))
@@ -111,10 +111,11 @@ def first(trial: Trial) -> None:
 
 def second(trial: Trial, machine_id: str) -> None:
     """What a restart keeps."""
-    trial.whole_boot("again")
+    trial.whole_boot("again", "systemd.debug_shell")
     session = json.loads(trial.seen("session") or "{}")
     trial.must(session.get("pin_set") and session.get("language") == "fr", "PIN and language are still there")
     trial.must(trial.seen("machine-id") == machine_id, "the machine-id is the same")
+    trial.must("[0]" in trial.seen("shell"), "with systemd.debug_shell there is a shell on terminal 9")
     boots = len(re.findall(r"^ *-?\d+ [0-9a-f]{32}", trial.seen("journal-boots"), re.MULTILINE))
     trial.must(boots >= 2, f"the journal holds {boots} boots")
     trial.must("judged=" in trial.seen("first-verdict"), "it judges by itself")

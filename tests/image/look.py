@@ -138,6 +138,8 @@ def main() -> None:
     command("kernel", "uname", "-a")
     command("memory", "free", "-m")
     command("units", "systemctl", "list-units", "--no-pager", "--no-legend", "--plain", "--all", "busi-kd*")
+    command("shell", "systemctl", "is-active", "debug-shell.service")
+    command("users", "getent", "passwd", "busi-kd", "busi-kd-kiosk")
     command("doctor", "busi-kd", "device", "doctor")
     subprocess.run(["systemctl", "poweroff"], check=False)
 

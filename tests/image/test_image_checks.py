@@ -31,7 +31,7 @@ def a_tree(root: Path) -> None:
         "etc/group": "root:x:0:\nsystemd-journal:x:101:\nbusi-kd:x:990:\n",
         "etc/apt/sources.list": root_tree.SOURCES,
         "etc/machine-id": "0123456789abcdef0123456789abcdef\n",
-        "usr/bin/true": "",
+        pi_firmware._LICENCE: "may be passed on",
         "var/lib/systemd/random-seed": "noise",
         "var/log/dpkg.log": "what the build has left",
         "boot/initrd.img-" + KERNEL: "the initramfs",

@@ -111,6 +111,14 @@ def test_the_settings_of_the_image_are_read_and_are_the_shipped_ones_but_for_wha
         root_tree.settle(shipped, {("model", "enabled"): "true"})
 
 
+def test_every_user_has_the_same_number_in_each_image() -> None:
+    text = root_tree.numbered((CHECKOUT / "systemd/sysusers.conf").read_text())
+    made = dict(re.findall(r"^[ug] (\S+) +(\S+)", text, re.MULTILINE))
+    assert made == {name: str(number) for name, number in root_tree.NUMBERS.items()}
+    with pytest.raises(UserError, match="makes other, which has no number"):
+        root_tree.numbered("u other - - - -\n")
+
+
 def scripts() -> list[Path]:
     return [path for path in root_tree.FILES.rglob("*") if path.is_file() and path.read_text().startswith("#!/bin/sh")]
 
