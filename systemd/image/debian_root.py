@@ -27,7 +27,9 @@ MEND = "it needs root, and the package sources of Debian that apt knows (apt-get
 _NO_DOCUMENTS = ("/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/doc-base/*",
                  "/usr/share/doc/*", "/usr/share/lintian/*", "/usr/share/bug/*")  # fmt: skip
 _DOCUMENTS = ("/usr/share/doc/*/copyright", "/usr/share/doc/busi-kd/*")
-# The firmware partition is put together here (pi_firmware.py), and the kernel's hooks would do it a second time.
+# The firmware's partition is put together here (pi_firmware.py): Debian's hooks would do it again for every kernel. The
+# package itself calls one of them when it is installed, so an empty one stands in its place until the tree is finished.
+HOOK = "etc/kernel/postinst.d/z50-raspi-firmware"
 _NO_HOOKS = ("/etc/kernel/*/*raspi-firmware", "/etc/initramfs/*/*raspi-firmware")
 
 
@@ -56,6 +58,7 @@ class Recipe:
         return [
             *("--mode=root", "--variant=minbase", "--architectures=arm64", "--format=tar"),
             *(f"--include={','.join(self.packages)}", "--aptopt=Acquire::Languages none"),
+            f'--essential-hook=mkdir -p "$1/{Path(HOOK).parent}"; echo "#!/bin/sh" >"$1/{HOOK}"; chmod 755 "$1/{HOOK}"',
             *(f"--dpkgopt=path-exclude={one}" for one in left_out),
             *(f"--dpkgopt=path-include={one}" for one in _DOCUMENTS),
         ]

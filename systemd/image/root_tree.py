@@ -4,6 +4,7 @@ import re
 import shutil
 from pathlib import Path
 
+import debian_root
 from emulation import PATH, inside, run
 from partitions import FIRMWARE, ROOT, partuuid
 
@@ -88,6 +89,7 @@ def finish(root: Path, kiosk: bool, built: int) -> str:
     Raises UserError, also where the tree holds what an image must not have.
     """
     copy_files(FILES, root)
+    (root / debian_root.HOOK).unlink(missing_ok=True)
     (root / "etc/fstab").write_text(FSTAB)
     (root / "etc/apt/sources.list").write_text(SOURCES)
     config = root / CONFIG
