@@ -14,7 +14,6 @@ from device.errors import UserError
 # The same in every image: the unit's own identity is made at its first boot, and is none of these.
 UUIDS = {ROOT: "62757369-6b64-4d72-8f6f-740000000002", DATA: "62757369-6b64-4d64-8174-610000000003"}
 LABELS = {FIRMWARE: "BUSI-KD", ROOT: "busi-root", DATA: "busi-data"}
-_VOLUME = "62757369"
 _MOST_GROWN = 1 << 29  # blocks of 4 KiB: 2 TiB, the most that an MBR can say; room for their descriptors is kept
 _BLOCK = 4 * MIB
 _MEND = "see what it said; is there room in the folder for temporary files (TMPDIR)?"
@@ -32,8 +31,7 @@ class Folders:
 def fat(source: Path, file: Path, size: int, built: int) -> None:
     """A FAT32 file system of `size` bytes with a folder's files (mkfs.fat(8), mcopy(1)). Raises UserError."""
     _sparse(file, size)
-    label = ("-n", LABELS[FIRMWARE], "-i", _VOLUME)
-    run(["mkfs.vfat", "-F", "32", "-S", str(SECTOR), "-s", "4", *label, "--invariant", file], _MEND)
+    run(["mkfs.vfat", "-F", "32", "-S", str(SECTOR), "-s", "4", "-n", LABELS[FIRMWARE], "--invariant", file], _MEND)
     files = sorted(source.iterdir())
     for path in files:
         os.utime(path, (built, built))

@@ -109,7 +109,7 @@ def copy_files(source: Path, root: Path) -> None:
         to = root / path.relative_to(source)
         to.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, to)
-        to.chmod(0o755 if "initramfs-tools" in to.parts else 0o644)
+        to.chmod(0o755 if {"hooks", "scripts"} & set(to.parts) else 0o644)
 
 
 def settle(text: str, settings: dict[tuple[str, str], str]) -> str:
@@ -148,6 +148,7 @@ def empty(root: Path, data: Path) -> None:
         shutil.rmtree(root / name, ignore_errors=True)
         (root / name).mkdir(parents=True)
     (root / "tmp").chmod(0o1777)
+    shutil.rmtree(root / "root/.ssh", ignore_errors=True)  # an empty folder, of base-files
     for name in _REMOVED:
         (root / name).unlink(missing_ok=True)
     for name in _MOUNT_POINTS:
