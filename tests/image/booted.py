@@ -69,7 +69,6 @@ class Trial:
         machine = self.boot(plan, more)
         done = machine.off(BOOT_S)
         self.must(done and not self.seen("missed"), f"it came to its end: {self.seen('missed').split()}")
-        (self.host / f"console-{plan}").write_text("\n".join(f"{at:7.1f} {line}" for at, line in machine.lines))
         return machine
 
     def data_is_sound(self) -> None:

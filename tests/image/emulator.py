@@ -26,13 +26,22 @@ After=local-fs.target
 [Service]
 Type=simple
 ExecStartPre=/bin/mount -t 9p -o trans=virtio,version=9p2000.L host /mnt
-ExecStart=/usr/bin/python3 /mnt/look.py
+ExecStart=/usr/lib/busi-kd/bin/python -I /mnt/look.py
+"""
+# An emulated processor takes some twenty times as long as a real one until the first verdict.
+SLOW = """\
+[Service]
+TimeoutStartSec=900
+TimeoutStopSec=120
+WatchdogSec=600
 """
 _SYSTEM = "/etc/upper/systemd/system"
 _COMMANDS = (
     *(f"mkdir {place}" for place in ("/etc", "/etc/upper", "/etc/upper/systemd", _SYSTEM)),
     f"mkdir {_SYSTEM}/multi-user.target.wants",
     "write {unit} " + f"{_SYSTEM}/look.service",
+    f"mkdir {_SYSTEM}/busi-kd.service.d",
+    "write {slow} " + f"{_SYSTEM}/busi-kd.service.d/90-slow.conf",
     f"symlink {_SYSTEM}/multi-user.target.wants/look.service ../look.service",
 )
 
@@ -72,12 +81,13 @@ def insert(image: Path, layout: Layout, folder: Path, size: int) -> Card:
 
 
 def _add_unit(card: Path, layout: Layout, folder: Path) -> None:
-    part, one, unit = folder / "part", layout.of(DATA), folder / "look.service"
+    part, one, unit, slow = folder / "part", layout.of(DATA), folder / "look.service", folder / "slow.conf"
     with open(part, "wb") as stream:
         stream.truncate(one.size)
     copy_sparse(card, one.start, part, 0, one.size)
     unit.write_text(UNIT)
-    run(["debugfs", "-w", "-f", "-", part], "no debugfs", told="\n".join(_COMMANDS).format(unit=unit) + "\n")
+    slow.write_text(SLOW)
+    run(["debugfs", "-w", "-f", "-", part], "no debugfs", told="\n".join(_COMMANDS).format(unit=unit, slow=slow) + "\n")
     run(["e2fsck", "-f", "-n", part], "debugfs left it damaged")
     copy_sparse(part, 0, card, one.start, one.size)
     part.unlink()
@@ -85,19 +95,22 @@ def _add_unit(card: Path, layout: Layout, folder: Path) -> None:
 
 @dataclass
 class Machine:
-    """A machine that runs. lines: (seconds since it was switched on, line) of its console."""
+    """A machine that runs. console: a file. lines: (seconds since it was switched on, line) of its console."""
 
     process: subprocess.Popen
+    console: Path
     since: float = field(default_factory=time.monotonic)
     lines: list[tuple[float, str]] = field(default_factory=list)
     said: threading.Condition = field(default_factory=threading.Condition)
 
     def listen(self) -> None:
-        """Take in the console until it ends."""
-        for line in self.process.stdout:
-            with self.said:
-                self.lines.append((time.monotonic() - self.since, line.rstrip()))
-                self.said.notify_all()
+        """Take in the console until it ends; it also goes to a file, so that one can look on."""
+        with open(self.console, "w", buffering=1) as kept_in:
+            for line in self.process.stdout:
+                with self.said:
+                    self.lines.append((time.monotonic() - self.since, line.rstrip()))
+                    self.said.notify_all()
+                kept_in.write(f"{self.lines[-1][0]:7.1f} {line}")
 
     def wait_for(self, part: str, within_s: float) -> bool:
         """Whether a line with `part` has come."""
@@ -163,7 +176,8 @@ def switch_on(card: Card, host: Path, stick: Path | None = None, more: str = "",
         subprocess.Popen(
             list(map(str, command)), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, errors="replace",
-        )
+        ),
+        host / "console",
     )  # fmt: skip
     threading.Thread(target=machine.listen, daemon=True).start()
     return machine
