@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -132,14 +133,12 @@ def test_the_scripts_of_the_initramfs_are_sound() -> None:
 
 
 def test_the_units_of_the_image_are_right(tmp_path: Path) -> None:
-    import shutil
-
     shutil.copytree("/usr/lib/systemd/system", tmp_path / "usr/lib/systemd/system", symlinks=True)
     shutil.copytree(root_tree.FILES / "usr", tmp_path / "usr", dirs_exist_ok=True)
     (tmp_path / "lib").symlink_to("usr/lib")
     for name in (
         "usr/bin/cat",
-        "usr/bin/python3",
+        "usr/lib/busi-kd/bin/python",
         "usr/lib/systemd/systemd-growfs",
         "usr/lib/systemd/systemd-sulogin-shell",
     ):
