@@ -58,7 +58,7 @@ image:
 	$(if $(wildcard $(READY)),$(BIN)/python,$(PYTHON)) systemd/image/make_image.py $(IMAGE)
 
 test-image: $(READY)
-	$(BIN)/python -m tests.image.booted $(IMAGE)
+	$(BIN)/python -m tests.image.boot_image $(IMAGE)
 
 clean:
 	rm -rf $(VENV) out

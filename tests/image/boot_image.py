@@ -1,6 +1,6 @@
 """The whole image, built, checked and booted in an emulated machine: `make test-image`. Half an hour, as root.
 
-    python -m tests.image.booted [--image IMAGE] [--card-gb 8] [options of systemd/image/make_image.py]
+    python -m tests.image.boot_image [--image IMAGE] [--card-gb 8] [options of systemd/image/make_image.py]
 
 1. The first boot: from the image as it is flashed to a PIN, a language, a verdict and a switched-off machine.
 2. The second: everything that was set up is still there.
