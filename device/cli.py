@@ -57,7 +57,8 @@ def add_show_arguments(parser: argparse.ArgumentParser) -> None:
 
 def show(args: argparse.Namespace) -> int:
     """Load a bundle with every check the daemon makes, open its model, print its metadata as JSON."""
-    from device import schema, trust
+    from device import trust
+    from device.bundle import content
     from device.runtime import open_bundle
     from device.shipped import default_bundle
 
@@ -67,5 +68,5 @@ def show(args: argparse.Namespace) -> int:
         print(warning, file=sys.stderr)
     head = {"notice": RESEARCH_NOTICE, "id": bundle.id, "signed_by": bundle.signed_by, "interpreter": model.backend}
     head["cautions"] = bundle.meta.cautions
-    print(json.dumps(head | schema.dump(bundle.meta), indent=2))
+    print(json.dumps(head | content(bundle.meta), indent=2))
     return 0

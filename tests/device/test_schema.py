@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from device import schema
-from device.bundle import META_FILE, VARIANTS, Meta
+from device.bundle import META_FILE, VARIANTS, Meta, content
 from device.errors import UserError
 from train.recipe import NetworkRecipe, Recipe, TeacherRecipe, load_recipe, shipped
 
@@ -113,7 +113,7 @@ def test_any_recipe_round_trips_through_json(
 def test_bundle_metadata_round_trips(bundle_dir: Path, variant: str) -> None:
     data = json.loads((bundle_dir / variant / META_FILE).read_text())
     meta = schema.load(Meta, data, "bundle.json")
-    assert schema.dump(meta) == data
+    assert content(meta) == data
     assert schema.load(Meta, schema.dump(meta), "bundle.json") == meta
 
 
