@@ -1,7 +1,7 @@
 """Runs as root in the booted image, with its own Python: does what /mnt/plan says, and leaves in /mnt/out what it saw.
 
-Nothing is judged here; boot_image.py does that. plan: `first` sets the PIN, the language and the phantom as a person would
-on the own screen; `again` only looks; `wait` leaves everything alone until power is cut.
+Nothing is judged here; boot_image.py does that. plan: `first` sets the PIN, the language and the phantom as a person
+would on the own screen; `again` only looks; `wait` leaves everything alone until power is cut.
 """
 
 import json
