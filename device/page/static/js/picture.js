@@ -1,6 +1,7 @@
 // The live picture on a canvas, its aspect kept, and over it the outline. It is blanked with the verdict: a picture that
 // is old looks as alive as one that is not.
 
+import { session } from "./api.js";
 import { h, show, say } from "./dom.js";
 import { outlineSwitch, overlay } from "./outline.js";
 import { t } from "./texts.js";
@@ -10,12 +11,14 @@ export function livePicture() {
   const canvas = h("canvas", { class: "live-canvas", width: 640, height: 480, role: "img", "aria-label": t("live-picture") });
   const lines = overlay("live-overlay");
   const turned = outlineSwitch(trace);
+  const watcher = session.role === "watcher"; // has nothing to press, so it always sees the line
   const word = h("p", { class: "cover-word" });
   const hint = h("p", { class: "cover-hint" });
   const cover = h("div", { class: "cover", id: "cover" }, word, hint);
   const frozen = h("p", { class: "frozen-flag", text: t("frozen") });
   const region = h("p", { class: "region-flag" });
-  const box = h("div", { class: "live", id: "live" }, canvas, lines.element, region, frozen, turned.element, cover);
+  const box = h("div", { class: "live", id: "live" }, canvas, lines.element, region, frozen, cover);
+  if (!watcher) box.insertBefore(turned.element, cover);
   const context = canvas.getContext("2d", { alpha: false });
   let busy = false;
   let next = null;
@@ -24,7 +27,7 @@ export function livePicture() {
 
   // In its own picture alone: drawn over the next one it would lie beside the lesion while the probe moves.
   function trace() {
-    const own = found.outline !== null && turned.on() ? found.outline : null;
+    const own = found.outline !== null && (watcher || turned.on()) ? found.outline : null;
     if (own === null || found.sequence === drawn) lines.put(own);
   }
 
