@@ -11,8 +11,9 @@ from tests.page_browser.running import Device, chromium, demonstration_bundle, d
 from tests.page_browser.visiting import Visit, visit
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Of one file of tests: while it is there, an event loop runs, and tests of other folders want one of their own."""
     with chromium() as one:
         yield one
 
@@ -33,7 +34,7 @@ def pictures(demonstration: Path) -> dict[str, np.ndarray]:
     return phantoms_by_verdict(load_bundle(demonstration))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shared_device(
     tmp_path_factory: pytest.TempPathFactory, demonstration: Path, pictures: dict[str, np.ndarray]
 ) -> Iterator[Device]:
@@ -64,7 +65,7 @@ def window(browser: Browser) -> Iterator[Callable[..., Visit]]:
     assert wrong == []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def signed_in(browser: Browser, shared_device: Device) -> list:
     """The cookies of a technician, so that not each test enters the PIN anew."""
     one = visit(browser, shared_device.url)
