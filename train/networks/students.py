@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 class HandCNN(nn.Module):
-    """(N, 3, H, W) -> (N, classes): three convolutions, the mean of each map, one linear layer; 2.5 k weights behind one channel.
+    """(N, 3, H, W) -> (N, classes): three convolutions, the mean of each map, one linear layer; 2.5 k weights.
 
     Its TFLite file in int8 is to fit in 5.21 kB, as the distilled network of the compression study on a Raspberry Pi
     that busi-kd is held against. There a layer costs half a kilobyte besides its weights, hence few and dense ones; the
