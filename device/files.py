@@ -1,5 +1,6 @@
 """Writing so that a power cut leaves the old file or the new one, never half of either."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -125,3 +126,18 @@ def _remove(folder: Path) -> None:
         folder.unlink()
     else:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def held(folder: Path, what: str) -> Iterator[None]:
+    """Hold a folder that is there for oneself. Raises UserError, which names `what` is under way, when another process
+    has it."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{folder}: another {what} is under way; try again in a moment.") from None
+        yield
+    finally:
+        os.close(handle)

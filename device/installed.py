@@ -6,7 +6,6 @@ wherever power goes, `current` leads to a whole model that was checked.
 """
 
 import argparse
-import fcntl
 import os
 import re
 import shutil
@@ -165,12 +164,5 @@ def _alone(models: Path) -> Iterator[None]:
     if not models.is_dir():
         models.mkdir(parents=True)
         models.chmod(0o755)  # whatever the umask: the daemon's user must be able to read it
-    handle = os.open(models, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{models}: another installation is under way; try again in a moment.") from None
+    with files.held(models, "installation"):
         yield
-    finally:
-        os.close(handle)

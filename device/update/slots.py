@@ -5,7 +5,6 @@ place. Which of them is started is said by the launcher alone (systemd/package/l
 Beside a slot lie SLOT.starts, SLOT.healthy and SLOT.condemned, which the launcher writes. docs/updates.md.
 """
 
-import fcntl
 import os
 import re
 import shutil
@@ -277,12 +276,5 @@ def _alone(app: Path) -> Iterator[None]:
         app.chmod(0o755)
     if app.is_symlink() or app.stat().st_uid != os.geteuid() or app.stat().st_mode & 0o022:
         raise UserError(f"{app}: is not this user's alone, so nothing in it can be trusted; remove it as root.")
-    handle = os.open(app, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{app}: another update is under way; try again in a moment.") from None
+    with files.held(app, "update"):
         yield
-    finally:
-        os.close(handle)
