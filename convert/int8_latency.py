@@ -6,7 +6,6 @@ for one inference, one thread, and their ratio.
 """
 
 import argparse
-import sys
 import tempfile
 from pathlib import Path
 
@@ -15,9 +14,9 @@ import numpy as np
 from convert import tflite
 from convert.int8_network import write_float_onnx
 from convert.int8_study import latencies, pieces
+from convert.script import ended
 from device import RESEARCH_NOTICE
 from device.bundle import load_bundle
-from device.errors import UserError
 from device.runtime import Model
 from device.shipped import default_bundle
 from train.networks.backbone import build
@@ -52,8 +51,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except UserError as error:
-        print(f"busi-kd: {error}", file=sys.stderr)
-        sys.exit(error.exit_status)
+    ended(main)

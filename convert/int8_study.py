@@ -8,7 +8,6 @@ ai-edge-quantizer makes of the float file of the last step.
 """
 
 import argparse
-import sys
 import tempfile
 import time
 from dataclasses import replace
@@ -23,6 +22,7 @@ from convert.int8_network import write_float_onnx, write_int8_onnx
 from convert.peer import environment
 from convert.pipeline import FLOAT_ONNX, Subject, subject_of
 from convert.quantise.how import How
+from convert.script import ended
 from convert.verify.examine import examine
 from device import RESEARCH_NOTICE
 from device.errors import UserError
@@ -199,8 +199,4 @@ def pieces(model: Model) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except UserError as error:
-        print(f"busi-kd: {error}", file=sys.stderr)
-        sys.exit(error.exit_status)
+    ended(main)

@@ -27,6 +27,7 @@ from convert.race import limit, models, report, subject
 from convert.race.agreement import refusal
 from convert.race.engines import BASE, ENGINES, HOST, Engine
 from convert.race.rounds import Entry, race
+from convert.script import ended
 from device import files
 from device.errors import UserError, nearest
 from train.fit import predict
@@ -129,8 +130,4 @@ def _judge(reference: np.ndarray, precision: str, answers: list[list[float]]) ->
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except UserError as error:
-        print(f"busi-kd: {error}", file=sys.stderr)
-        sys.exit(error.exit_status)
+    ended(main)

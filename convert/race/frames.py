@@ -23,6 +23,7 @@ import cv2
 from convert.race import models, report, subject
 from convert.race.rounds import Entry, Row, race
 from convert.race.speed import speedup
+from convert.script import ended
 from device import files
 from device.bench_stream import screen
 from device.bundle import load_bundle
@@ -203,8 +204,4 @@ def table(whole: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except UserError as error:
-        print(f"busi-kd: {error}", file=sys.stderr)
-        sys.exit(error.exit_status)
+    ended(main)
