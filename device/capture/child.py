@@ -67,7 +67,8 @@ class Child:
         self._skipped = 0
 
     def run(self) -> None:
-        """Open the source and serve it, as often as the parent asks for it, until the parent is gone."""
+        """Say that all is loaded; then open the source and serve it, as often as asked, until the parent is gone."""
+        self._answer({"started": True})
         while self._parent.recv(16) == OPEN:
             self._newest, self._asked, self._skipped = None, False, 0
             try:

@@ -34,6 +34,7 @@ from device.capture import (
 from device.capture import child as other_side
 from device.errors import UserError
 
+START_S = 40.0  # until the child's Python has loaded what it needs; the unit gives a start 45 s (TimeoutStartSec)
 OPEN_S = 8.0  # the phantom's tissue takes a second or two on a Pi, a camera's start-up as long
 HANG_S = 1.5  # a child that is asked says something every child.GRAB_S; after this silence it hangs
 WHOLE_S = 3.0  # an uncut screen that nobody took within this time goes
@@ -101,6 +102,8 @@ class ProcessSource:
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, "PYTHONPATH": search},
             )
+        self._asked = time.monotonic()
+        self._heard(START_S, START_S)  # no time of the source's: a slow machine may need longer for it than OPEN_S
 
     def _ask(self, what: bytes) -> None:
         self._asked = time.monotonic()

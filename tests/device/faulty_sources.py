@@ -69,6 +69,15 @@ class Scripted:
             Path(f"{self._marker}.closed").touch()
 
 
+class SlowToLoad(Scripted):
+    """Takes `seconds` to be made in any other process than `parent`, as a processor does that is slow to import."""
+
+    def __init__(self, parent: int, seconds: float, script: str) -> None:
+        if os.getpid() != parent:
+            time.sleep(seconds)
+        super().__init__(script)
+
+
 class Fast:
     """Live, and far faster than anybody asks: a new frame with every grab, numbered in its pixels."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from faulty_sources import Fast, Scripted
+from faulty_sources import Fast, Scripted, SlowToLoad
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from listening import PATIENCE_S
@@ -154,6 +154,19 @@ def test_an_opening_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(process, "OPEN_S", 1.0)
     source = ProcessSource(Scripted, script="1", opening="h")
     with pytest.raises(Hung, match="did not answer for 1 s"):
+        source.open()
+    source.close()
+
+
+def test_a_process_that_is_slow_to_load_is_no_source_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An emulated Pi under load took longer for the imports alone than an opening may take, and never got a picture."""
+    monkeypatch.setattr(process, "OPEN_S", 1.0)
+    source = ProcessSource(SlowToLoad, parent=os.getpid(), seconds=1.5, script="7")
+    source.open()
+    assert grab(source).pixels[0, 0] == 7
+    source.close()
+    monkeypatch.setattr(process, "START_S", 0.1)
+    with pytest.raises(Hung, match="did not answer"):
         source.open()
     source.close()
 
