@@ -60,18 +60,28 @@ def test_the_plain_script_runs_as_it_is_and_does_what_it_says(shown: tuple[Path,
         assert line == f"{file} {'benign' if grey.mean() > 127.5 else 'normal'}"
 
 
-def test_the_device_gives_a_verdict_of_each_frame(shown: tuple[Path, list[int]]) -> None:
+def ours(shown: tuple[Path, list[int]], **more: bool) -> list[dict]:
     folder, region = shown
-    bundle = default_bundle()
-    options = {"script": "ours.py", "region": region, "frame": frames.FRAME}
+    options = {"script": "ours.py", "region": region, "frame": frames.FRAME, **more}
     with Child.of(sys.executable) as child:
-        child.ask("load", 60.0, kind="way", file=str(bundle), threads=1, options=options)
-        answers = child.ask("answer", 60.0, inputs=str(folder))["answers"]
+        child.ask("load", 60.0, kind="way", file=str(default_bundle()), threads=1, options=options)
+        return child.ask("answer", 60.0, inputs=str(folder))["answers"]
+
+
+def test_the_device_gives_a_verdict_of_each_frame(shown: tuple[Path, list[int]]) -> None:
+    bundle = default_bundle()
+    answers = ours(shown)
     classes = load_bundle(bundle).meta.classes
     assert len(answers) == 3
     for answer in answers:
         assert answer["class"] in classes
         assert answer["verdict"] in (*classes, "abstain")
+
+
+def test_decoding_ahead_tells_the_frame_before(shown: tuple[Path, list[int]]) -> None:
+    """Frames of one scene, so that the verdict over time knows no difference."""
+    usual, ahead = ours(shown), ours(shown, ahead=True)
+    assert [one["class"] for one in ahead] == [usual[n]["class"] for n in (0, 0, 1)]
 
 
 def row(key: str, ms: float | None, answers: list[str]) -> Row:
@@ -83,16 +93,19 @@ def row(key: str, ms: float | None, answers: list[str]) -> Row:
 
 def test_bars_and_agreement_by_hand() -> None:
     rows = [row("paper/1", 16.0, ["a", "b"]), row("plain/1", 5.0, ["a", "c"]), row("ours/1", 2.0, ["a", "b"])]
-    assert [bar["speedup"]["value"] for bar in frames.bars(rows)] == pytest.approx([8.0, 2.5])
-    assert [bar["met"] for bar in frames.bars(rows)] == [True, False]
+    rows.append(row("ours-ahead/2", 4.0, ["c", "a"]))
+    assert [bar["speedup"]["value"] for bar in frames.bars(rows)] == pytest.approx([8.0, 4.0, 2.5])
+    assert [bar["met"] for bar in frames.bars(rows)] == [True, False, False]
     assert frames.agreement(rows[1], rows) == {"same_class": 0.5, "same_verdict": 0.5}
+    assert frames.agreement(rows[3], rows) == {"same_class": 1.0, "same_verdict": 1.0}, "of the frame before"
 
 
 def test_a_way_that_judges_something_else_is_out_and_its_bar_unknown() -> None:
     rows = [row("paper/1", 16.0, ["a", "b"]), row("plain/1", 5.0, ["c", "c"]), row("ours/1", 2.0, ["a", "b"])]
+    rows.append(row("ours-ahead/2", 1.0, ["a", "a"]))
     frames.refuse_others(rows)
     assert "0 %" in rows[1].why
-    assert [bar["met"] for bar in frames.bars(rows)] == [True, None]
+    assert [bar["met"] for bar in frames.bars(rows)] == [True, True, None]
     found = [
         one | {"engine": "way", "precision": ""} | frames.agreement(of, rows)
         for one, of in zip(figures(rows, "paper/1"), rows, strict=True)
@@ -107,5 +120,6 @@ def test_a_way_that_judges_something_else_is_out_and_its_bar_unknown() -> None:
 
 def test_a_bar_is_not_met_where_only_waiting_was_shorter() -> None:
     rows = [row("paper/1", 20.0, ["a"]), row("plain/1", 5.0, ["a"]), row("ours/1", 2.0, ["a"])]
+    rows.append(row("ours-ahead/2", 2.0, ["a", "a"]))
     rows[0].cpu = rows[0].cpu / 2
-    assert [bar["met"] for bar in frames.bars(rows)] == [False, False]
+    assert [bar["met"] for bar in frames.bars(rows)] == [False, True, False], "two threads have two CPUs' time"

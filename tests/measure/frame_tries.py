@@ -10,7 +10,6 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,7 +38,6 @@ TRIES = {
     "libjpeg's complaints not heard": "deaf",
     "prepare with INTER_LINEAR (another model)": "linear",
     "a view instead of the region's copy": "view",
-    "the next frame decoded meanwhile, by a second thread": "ahead",
     "decoded at a quarter of its sides (loses detail)": "quarter",
 }
 _GREY = {2: cv2.IMREAD_REDUCED_GRAYSCALE_2, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4, 1: cv2.IMREAD_GRAYSCALE}
@@ -59,8 +57,8 @@ def open_way(
         meta = replace(meta, preprocess=replace(meta.preprocess, interpolation="linear"))
     judge = Judge(open_bundle(loaded), meta, OverTime(), ASSESS_S)
     place, layout = Region(*region, frame[1], frame[0]), Layout("MJPG", *frame)
-    pool, due = ThreadPoolExecutor(1), round(ASSESS_S * DEFAULT_FPS)
-    state: dict[str, Any] = {"number": 0, "next": None}
+    due = round(ASSESS_S * DEFAULT_FPS)
+    number = 0
     by = reduction(*frame, least)
 
     def decode(jpeg: bytes) -> Picture:
@@ -69,25 +67,22 @@ def open_way(
         if idea == "deaf":
             pixels = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_REDUCED_COLOR_2)
             return Picture(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), coloured_places(pixels[::8]), tuple(frame))
-        if idea == "grey" and state["number"] % due:
+        if idea == "grey" and number % due:
             luma = cv2.imdecode(np.frombuffer(jpeg, np.uint8), _GREY[by])
             return Picture(luma, np.zeros((1, 1), bool), tuple(frame))
         return picture(jpeg, layout, least)
 
     def verdict(jpeg: bytes) -> dict[str, Any]:
-        at = state["number"] / DEFAULT_FPS
-        if idea == "ahead":  # the frame that is judged now was decoded while the one before was judged
-            ready, state["next"] = state["next"], pool.submit(decode, jpeg)
-            found = decode(jpeg) if ready is None else ready.result()
-        else:
-            found = decode(jpeg)
+        nonlocal number
+        at = number / DEFAULT_FPS
+        found = decode(jpeg)
         pixels = crop(place, found.luma)
         if idea == "view":
             height, width = found.luma.shape
             x, y = place.x * width // frame[1], place.y * height // frame[0]
             pixels = found.luma[y : y + pixels.shape[0], x : x + pixels.shape[1]]
-        shown = judge.judge(Frame(pixels, state["number"], at, "", found.coloured), at, at)
-        state["number"] += 1
+        shown = judge.judge(Frame(pixels, number, at, "", found.coloured), at, at)
+        number += 1
         return {"class": meta.classes[int(shown.logits.argmax())], "verdict": shown.verdict.label}
 
     return verdict
@@ -115,8 +110,7 @@ def main(arguments: list[str]) -> int:
             print(f"| {one['key']} | | | | {row.why} |")
             continue
         ratio = one["speedup"]
-        said = row.answers[1:] if TRIES[one["key"]] == "ahead" else row.answers
-        same = np.mean([a["class"] == b["class"] for a, b in zip(said, as_is, strict=False)])
+        same = np.mean([a["class"] == b["class"] for a, b in zip(row.answers, as_is, strict=True)])
         shown = f"{ratio['value']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]"
         print(f"| {one['key']} | {one['ms']:.2f} | {one['cpu_ms']:.2f} | {shown} | {100 * same:.0f} % |")
     return 0
