@@ -1,4 +1,4 @@
-"""`busi-kd convert STUDENT --data DATA --out FOLDER`, `busi-kd convert keygen`, `sign`, `publish`, `compare`."""
+"""`busi-kd convert STUDENT --data DATA --out FOLDER`, and `busi-kd convert keygen`, `sign`, `publish` and so on."""
 
 import os
 
@@ -23,6 +23,10 @@ def main(arguments: list[str]) -> int:
         return publish.main(arguments[1:])
     if arguments[:1] == ["compare"]:
         from convert.compare import run
+
+        return run.main(arguments[1:])
+    if arguments[:1] == ["boards"]:
+        from convert.boards import run
 
         return run.main(arguments[1:])
     return _convert(arguments)
@@ -59,7 +63,8 @@ def _convert(arguments: list[str]) -> int:
         epilog="A failed gate writes no bundle, exits 3 and leaves its report in FOLDER.refused. "
         "`busi-kd convert keygen KEY` makes a key pair, `busi-kd convert sign BUNDLE --key KEY` signs, "
         "`busi-kd convert publish BUNDLE --site DIR --key KEY` puts it on an update server, "
-        "`busi-kd convert compare STUDY ...` shows which of a study's networks to ship, and as which file.",
+        "`busi-kd convert compare STUDY ...` shows which of a study's networks to ship, and as which file, "
+        "`busi-kd convert boards FOLDER` collects what was measured on boards.",
     )
     parser.add_argument("student", type=Path, help="run folder of a trained student, or of a network with two heads")
     parser.add_argument("--data", type=Path, required=True, help="data folder of the training")

@@ -6,9 +6,9 @@ times and no verdict, and is for a model's maker as well: it asks for no signatu
 
 With `--pipeline` it is the stages around the interpreter that are measured: device.bench_pipeline.
 
-The JSON report (`--json`), null where unknown:
+The JSON report (`--json`; `--result`: without where things lie, for docs/results), null where unknown:
     schema_version 1; notice; created (UTC); warnings (sentences);
-    machine: model, architecture, cores (usable), governor, memory_mb (MiB), kernel, os, python;
+    machine: model, architecture, cores (usable), governor, memory_mb (MiB), kernel, os, python, cooling (as given);
     software: busi-kd, numpy, opencv;
     settings: threads (list), seconds, runs (null: seconds count), warmup, rounds, inputs (what the frames are);
     rows, each:
@@ -45,7 +45,7 @@ if not __package__:  # run as a script: Python would search device/, where our `
 import numpy as np
 
 from device import bench_pipeline, bench_pipeline_report, files
-from device.bench_report import combine, failed, head, table
+from device.bench_report import combine, failed, head, table, without_paths
 from device.bench_stream import FORMATS
 from device.bundle import META_FILE
 from device.capture.folder import list_pictures
@@ -89,6 +89,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=FORMATS, default=FORMATS[0], help="pipeline: what a grabber gives (MJPG)")
     parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="frames, instead of phantoms")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the full report here")
+    parser.add_argument("--result", type=Path, metavar="FILE", help="write it without paths, to be sent in")
+    parser.add_argument("--cooling", metavar="TEXT", help='for the report, such as "heat sink and fan"')
 
 
 def main(args: argparse.Namespace) -> int:
@@ -106,11 +108,12 @@ def main(args: argparse.Namespace) -> int:
     else:
         report = _measure(folders, frames, inputs, args, warnings)
         print(table(report))
-    if args.json is not None:
-        try:
-            files.write_json(args.json, report)
-        except OSError as error:
-            raise UserError(f"{args.json}: the report cannot be written ({error.strerror}).") from error
+    for path, content in ((args.json, report), (args.result, without_paths(report))):
+        if path is not None:
+            try:
+                files.write_json(path, content)
+            except OSError as error:
+                raise UserError(f"{path}: the report cannot be written ({error.strerror}).") from error
     return 1 if any(row["error"] is not None for row in report["rows"]) else 0
 
 

@@ -53,13 +53,13 @@ def describe_machine(root: Path = Path("/")) -> dict[str, Any]:
 
 
 def head(args: argparse.Namespace, inputs: str, warnings: list[str], **more: Any) -> dict[str, Any]:
-    """What a report says before its rows. args: threads, seconds, runs, warmup, rounds, of `busi-kd device bench`.
+    """What a report says before its rows. args: threads, seconds, runs, warmup, rounds, cooling of `device bench`.
     inputs: what was measured with. more: further settings."""
     return {
         "schema_version": SCHEMA_VERSION,
         "notice": RESEARCH_NOTICE,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": describe_machine(),
+        "machine": describe_machine() | {"cooling": args.cooling},
         "software": {"busi-kd": __version__, "numpy": np.__version__, "opencv": cv2.__version__},
         "settings": {
             "threads": list(args.threads),
@@ -72,6 +72,26 @@ def head(args: argparse.Namespace, inputs: str, warnings: list[str], **more: Any
         },
         "warnings": warnings,
     }
+
+
+def without_paths(report: dict[str, Any]) -> dict[str, Any]:
+    """The same report for others: folders by their last names wherever they are named, and own pictures by their number
+    alone."""
+    names = {row["folder"]: Path(row["folder"]).name for row in report["rows"]}
+    settings = report["settings"]
+    inputs = re.sub(r" pictures in .*", " own pictures", settings["inputs"], flags=re.DOTALL)
+    return _replaced(report | {"settings": settings | {"inputs": inputs}}, names)
+
+
+def _replaced(value: Any, names: dict[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _replaced(one, names) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_replaced(one, names) for one in value]
+    if isinstance(value, str):
+        for path in sorted(names, key=len, reverse=True):
+            value = value.replace(path, names[path])
+    return value
 
 
 def combine(rounds: list[dict[str, Any]]) -> dict[str, Any]:
