@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-vm test-image lint deb image clean help
+.PHONY: demo test test-device test-system test-vm test-image lint deb image clean help
 
 help:
 	@echo "make demo   the whole path once on synthetic phantoms (out/demo)"
@@ -30,15 +30,24 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/busi-kd demo --out out/demo
 
-# First what watches daemons, browsers and booting systems, alone; then what trains and converts, two files side by side.
+# Two halves side by side: what runs, browses and boots whole systems, and all else that the device does (each shows what it
+# said once it has ended). Then what trains and converts, two files at a time.
 # The tests also need programs of Debian's: .ci/packages installs them as root, and names them to anybody else.
 HOST_TESTS := tests/convert tests/train tests/train_segmentation
+SYSTEM_TESTS := tests/page_browser tests/updates tests/package tests/image tests/arm tests/vm
+PYTEST = $(BIN)/python -m pytest --durations=15
 test: $(READY)
 	.ci/packages
 	@failed=0; \
-	$(BIN)/python -m pytest $(HOST_TESTS:%=--ignore=%) || failed=1; \
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(HOST_TESTS) || failed=1; \
+	$(MAKE) --no-print-directory -k -j2 -O test-device test-system || failed=1; \
+	OMP_NUM_THREADS=1 $(PYTEST) -n 2 --dist loadfile $(HOST_TESTS) || failed=1; \
 	exit $$failed
+
+test-device: $(READY)
+	@$(PYTEST) $(HOST_TESTS:%=--ignore=%) $(SYSTEM_TESTS:%=--ignore=%)
+
+test-system: $(READY)
+	@$(PYTEST) $(SYSTEM_TESTS)
 
 # Boots a Debian for Arm under QEMU; BUSI_KD_SKIP_VM=1 is the only way around it (tests/boot/README.md).
 test-vm: $(READY)
