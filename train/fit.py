@@ -28,6 +28,7 @@ from train.data.torch_data import LumaSet
 from train.evaluation.metrics import accuracy, balanced_accuracy, nll
 from train.recipe import Fit
 from train.rounding import feel_rounding
+from train.sparse import share_at, sparsify
 
 T = TypeVar("T")
 Batch = dict[str, Tensor]  # what LumaSet's items hold, for a batch
@@ -39,11 +40,20 @@ class Fitting(L.LightningModule):
 
     A criterion that is a module is trained along: its weights (adapters, heads) stand in the checkpoints as
     `criterion.*` and go no further. With fit.ema, `average.module.*` is the network's running average. int8_epochs: so
-    many of the last epochs feel the rounding of int8.
+    many of the last epochs feel the rounding of int8. sparse: see train.sparse; the share of zeros at the end.
     """
 
-    def __init__(self, network: nn.Module, criterion: Criterion, fit: Fit, seed: int, int8_epochs: int = 0) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        criterion: Criterion,
+        fit: Fit,
+        seed: int,
+        int8_epochs: int = 0,
+        sparse: float = 0.0,
+    ) -> None:
         super().__init__()
+        self.sparse = sparse
         self.rounds_from, self.rounds = fit.epochs - int8_epochs, False
         self.network, self.criterion, self.fit_recipe, self.seed = network, criterion, fit, seed
         # decay_t = min(ema, 1 - t^-0.75): else the first weights would stay in the average for 1 / (1 - ema) steps.
@@ -95,8 +105,11 @@ class Fitting(L.LightningModule):
         return loss
 
     def on_train_batch_end(self, outputs, batch: Batch, number: int) -> None:
+        share = share_at(self.trainer.global_step, self.trainer.estimated_stepping_batches, self.sparse)
+        sparsify(self.network, share)
         if self.average is not None:
             self.average.update(self.network, self.trainer.global_step)
+            sparsify(self.average.module, share)
 
     def kept(self) -> nn.Module:
         """The network whose weights are validated and kept: the average where there is one."""
@@ -207,11 +220,13 @@ def run(
     val: LumaSet,
     folder: Path,
     int8_epochs: int = 0,
+    sparse: float = 0.0,
 ) -> dict[str, float]:
-    """Fit `network` in place, see `fitted`. int8_epochs: see Fitting. Returns the selected epoch, the validation
-    figures of its weights, and `seconds` in all.
+    """Fit `network` in place, see `fitted`. int8_epochs, sparse: see Fitting. Returns the selected epoch, the
+    validation figures of its weights, and `seconds` in all.
     """
-    epoch, seconds = fitted(Fitting(laid_out(network, fit), criterion, fit, seed, int8_epochs), train, val, folder)
+    module = Fitting(laid_out(network, fit), criterion, fit, seed, int8_epochs, sparse)
+    epoch, seconds = fitted(module, train, val, folder)
     logits = predict(network, val.lumas)
     return {
         "seconds": seconds,

@@ -138,6 +138,7 @@ def _train(
         LumaSet(val_lumas, targets_of(split.val)),
         out,
         recipe.student.int8_epochs if kind == "student" else 0,
+        recipe.student.sparse if kind == "student" else 0.0,
     )
     if not first:  # the first process writes what all have trained
         return runs.Run(out, fit.told(None), network)

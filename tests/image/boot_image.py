@@ -93,7 +93,7 @@ def first(trial: Trial) -> None:
     must(options.get("/", "").split(",")[0] == "ro", "root is mounted read-only")
     must("Read-only file system" in seen("write-root"), "and nobody can write there")
     must(seen("write-as-service").count("denied") == 4, "the service's user cannot write beside its own folder")
-    space = {line.split()[-1]: int(line.split()[1]) for line in seen("space").splitlines() if re.search(r"\d /", line)}
+    space = {path: int(size) for size, path in re.findall(r"^\S+\s+(\d+)\s.*\s(/\S*)$", seen("space"), re.MULTILINE)}
     must(space.get("/data", 0) > 1e9, f"the data partition has grown to {space.get('/data', 0) / 1e9:.1f} GB")
     answers = [json.loads(line) for line in seen("set-up").splitlines()] + [{}] * 5
     must(answers[0].get("pin_set") is False and answers[0].get("local"), "the page asks for a first PIN")

@@ -62,6 +62,11 @@ def build(recipe: NetworkRecipe, size: tuple[int, int], weights_dir: Path | None
         _begin_classifier(net.get_submodule(name))
     if recipe.stem == "luma":
         fold_stem(net)
+    if recipe.prune:
+        from train.networks.pruning import prune
+
+        keep = [net.get_submodule(name) for name in classifiers] if classes else []
+        prune(net, recipe.prune, 1 if recipe.stem == "luma" else 3, size, keep)
     luma = Luma(net, recipe.mean, recipe.std, recipe.stem == "luma")
     try:
         feature_count(luma, size)

@@ -18,6 +18,9 @@ class NetworkRecipe:
 
     activation: `own`, or another one in the place of the network's own (in a MobileNetV3: of hard-swish; what is ReLU
     stays). x * sigmoid(x) and ReLU cost an int8 interpreter two operators and none, hard-swish three.
+
+    prune: this share of each layer's channels goes before the training, those with the smallest weights
+    (train/networks/pruning.py).
     """
 
     name: str
@@ -26,10 +29,13 @@ class NetworkRecipe:
     std: float = 0.226
     stem: Literal["rgb", "luma"] = "rgb"
     activation: Literal["own", "silu", "relu"] = "own"
+    prune: float = 0.0
 
     def __post_init__(self) -> None:
         if self.std <= 0:
             raise ValueError(f"std of the network {self.name!r} must be above 0, not {self.std}.")
+        if not 0 <= self.prune <= 0.9:
+            raise ValueError(f"prune of the network {self.name!r} must lie in 0..0.9, not {self.prune}.")
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,8 @@ class StudentRecipe:
     """The network that ships.
 
     phantoms: so many synthetic pictures of each class join the training part. int8_epochs: so many of the last epochs
-    feel the rounding of int8 (train/rounding.py).
+    feel the rounding of int8 (train/rounding.py). sparse: the share of the convolutions' weights that are zero at the
+    end (train/sparse.py).
     """
 
     network: NetworkRecipe = field(default_factory=lambda: NetworkRecipe("mobilenetv3_small_100"))
@@ -101,11 +108,14 @@ class StudentRecipe:
     masks: MaskRecipe = field(default_factory=MaskRecipe)
     phantoms: int = 0
     int8_epochs: int = 0
+    sparse: float = 0.0
     warmup: WarmUp = field(default_factory=WarmUp)
 
     def __post_init__(self) -> None:
         if not 0 <= self.phantoms <= 10_000:
             raise ValueError(f"student.phantoms must lie in 0..10000, not {self.phantoms}.")
+        if not 0 <= self.sparse <= 0.99:
+            raise ValueError(f"student.sparse must lie in 0..0.99, not {self.sparse}.")
         if not 0 <= self.int8_epochs <= self.fit.epochs:
             raise ValueError(
                 f"student.int8_epochs must lie in 0..{self.fit.epochs}, the epochs of its fit, not {self.int8_epochs}."
