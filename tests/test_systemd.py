@@ -149,3 +149,15 @@ def test_the_service_has_a_folder_for_metrics() -> None:
     service = settings("Service")
     assert (service["RuntimeDirectory"], service.get("RuntimeDirectoryMode")) == ("busi-kd", None)
     assert f"/run/{service['RuntimeDirectory']}/" in KEYS["log.metrics"].spec.about
+
+
+def test_no_rule_asks_that_a_parent_is_not_something() -> None:
+    """udev(7) looks for a parent for which it holds, and some parent is always of another kind: the rule for memory
+    sticks so left every stick alone."""
+    rules = sorted((ROOT / "systemd").rglob("*.rules"))
+    assert len(rules) >= 2
+    for file in rules:
+        lines = [line for line in file.read_text().splitlines() if not line.startswith("#")]
+        assert not [
+            line for line in lines if re.search(r"\b(SUBSYSTEMS|KERNELS|DRIVERS|TAGS|ATTRS\{[^}]*\})\s*!=", line)
+        ]
