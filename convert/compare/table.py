@@ -99,8 +99,8 @@ def _why(row: Row, variant: str | None, own: Mapping[Key, Made], failed: Mapping
 
 
 def recommended(found: Sequence[Line], metric: str) -> tuple[Line, Line] | None:
-    """(the smallest file within one standard error of the best, the best), of the files with all trainings behind them;
-    None without any.
+    """(the smallest file within one standard error of the best, of equal ones the better; the best), of the files with
+    all trainings behind them; None without any.
 
     The rule of Breiman, Friedman, Olshen and Stone, Classification and Regression Trees, 1984, section 3.4.3. The
     standard error is a quarter of the 95 % interval's width (3.92 of them in a normal one).
@@ -116,7 +116,7 @@ def recommended(found: Sequence[Line], metric: str) -> tuple[Line, Line] | None:
     top = best.figures[metric]
     least = top.value - (top.high - top.low) / 3.92
     near = [line for line in whole if line.figures[metric].value >= least]
-    return min(near, key=lambda line: line.kilobytes), best
+    return min(near, key=lambda line: (line.kilobytes, -line.figures[metric].value)), best
 
 
 def frontier(found: Sequence[Line], metric: str, cost: str) -> list[Line]:

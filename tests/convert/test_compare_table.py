@@ -31,6 +31,7 @@ def test_the_smallest_within_one_standard_error_is_recommended() -> None:
     found = [best, line("near", 100.0, 0.785, 0.05), line("far", 5.0, 0.775, 0.05), line("large", 3000.0, 0.79, 0.05)]
     assert [one.row for one in recommended(found, METRIC)] == ["near", "best"]
     assert [one.row for one in recommended([*found, line("edge", 50.0, 0.7801, 0.05)], METRIC)] == ["edge", "best"]
+    assert recommended([*found, line("twin", 100.0, 0.786, 0.05)], METRIC)[0].row == "twin", "of equal sizes"
     assert recommended([*found, line("half", 50.0, 0.9, 0.05, trainings=4)], METRIC)[0].row == "near"
     assert recommended([line("half", 50.0, 0.9, 0.05, trainings=4)], METRIC) is None
 
