@@ -14,6 +14,7 @@ import argparse
 import json
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -25,9 +26,6 @@ for _folder in ("systemd/image", "systemd/package", "tests/image", "tests/vm", "
 import emulator  # noqa: E402
 import make_image  # noqa: E402
 import partitions  # noqa: E402
-from emulation import run  # noqa: E402
-
-from device.errors import UserError  # noqa: E402
 
 BOOT_S = 900.0
 # Seconds after a line of the console at which power is cut: in the initramfs, three times while the data partition
@@ -73,14 +71,16 @@ class Trial:
         return machine
 
     def data_is_sound(self) -> None:
-        """By e2fsck, after its journal was replayed as a mount does it."""
+        """By e2fsck, as the initramfs asks it: it replays the journal and mends what it may without asking, such as the
+        counters that ext4 writes at an unmount alone (status 1, e2fsck(8)). Then nothing may be left."""
         file = self.card.data()
-        run(["e2fsck", "-f", "-y", "-E", "journal_only", file], "the journal cannot be replayed")
-        try:
-            run(["e2fsck", "-f", "-n", file], "the data partition is damaged")
-            self.must(True, "e2fsck finds the data partition sound")
-        except UserError as error:
-            self.must(False, str(error))
+        mended, looked = (
+            subprocess.run(["e2fsck", "-f", how, file], capture_output=True, text=True) for how in ("-p", "-n")
+        )
+        sound = mended.returncode <= 1 and looked.returncode == 0
+        self.must(
+            sound, f"e2fsck finds the data partition sound{'' if sound else ': ' + mended.stdout + looked.stdout}"
+        )
         file.unlink()
 
 
