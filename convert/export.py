@@ -93,8 +93,10 @@ def deployable(student: Luma | ClassOutput, relu_activations: bool) -> Deployed:
     return network.eval()
 
 
-def export_onnx(network: Deployed, size: tuple[int, int], path: Path) -> None:
-    """Write `network` as ONNX with a fixed batch of one, input `luma` (1, 1, H, W), outputs named as `network` says."""
+def export_onnx(network: nn.Module, size: tuple[int, int], path: Path, outputs: tuple[str, ...] | None = None) -> None:
+    """Write `network` as ONNX with a fixed batch of one, input `luma` (1, 1, H, W).
+
+    outputs: their names; None: as `network` itself says, which is then a `Deployed`."""
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # exporter deprecation notes that say nothing to the user
         torch.onnx.export(
@@ -102,7 +104,7 @@ def export_onnx(network: Deployed, size: tuple[int, int], path: Path) -> None:
             (torch.zeros(1, 1, *size),),
             str(path),
             input_names=["luma"],
-            output_names=list(network.outputs),
+            output_names=list(network.outputs if outputs is None else outputs),
             opset_version=OPSET,
             dynamo=True,
             external_data=False,

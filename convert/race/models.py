@@ -175,7 +175,7 @@ def _normalised(folder: Path) -> None:
     net = copy.deepcopy(network.net)
     if not network.one_channel:
         fold_stem(net)
-    export_onnx(net.eval(), (preprocess.height, preprocess.width), folder / "normalised.onnx")
+    export_onnx(net.eval(), (preprocess.height, preprocess.width), folder / "normalised.onnx", ("logits",))
     work = folder / f"tflite-{os.getpid()}"
     job = tflite.Job(str(folder / "normalised.onnx"), "", 0, ())
     made = tflite.write_variants(job, work, ["float32"], folder / "normalised-tflite.log")

@@ -8,10 +8,12 @@ import numpy as np
 import onnx
 import pytest
 import tensorflow as tf
+import torch
+from ai_edge_litert.interpreter import Interpreter
 from onnx import TensorProto, helper
 from small_models import converter_of
 
-from convert.race import limit, models
+from convert.race import limit, models, subject
 from convert.race.__main__ import _chosen
 from convert.race.agreement import error, refusal
 from convert.race.child import Child, Failed
@@ -223,3 +225,21 @@ def test_an_empty_race_has_a_table(tmp_path: Path) -> None:
     found = [one | {"engine": "a", "precision": "float32"} for one in figures([row], BASE)]
     whole = content("engines", "c", {"rounds": 1, "runs": 1, "network": "n"}, Load((0.0, 0.0), None), found)
     assert "it is not installed" in table(whole)
+
+
+@pytest.mark.slow
+def test_the_plain_scripts_file_answers_normalised_luma_as_the_network_does(tmp_path: Path) -> None:
+    raced = subject.from_first_weights("mobilenetv3_small_050", 64)
+    subject.save(raced, tmp_path)
+    made = models.make(tmp_path, {"normalised.tflite", "three.pt"}, None)
+    assert [one.why for one in made.values()] == [None, None]
+    luma = subject.pictures(raced.preprocess)[:3]
+    interpreter = Interpreter(str(made["normalised.tflite"].path))
+    interpreter.allocate_tensors()
+    with torch.no_grad():
+        expected = raced.network(torch.from_numpy(luma[:, None]).float()).numpy()
+    for one, row in zip(luma, expected, strict=True):
+        normal = (one[None, :, :, None] / 255.0 - raced.network.mean) / raced.network.std
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], normal.astype(np.float32))
+        interpreter.invoke()
+        assert interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0] == pytest.approx(row, abs=1e-3)
