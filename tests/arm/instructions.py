@@ -20,11 +20,13 @@ import counting
 import machine
 import numpy as np
 
-from convert.race import models
+from convert.race import models, subject
 from convert.race.agreement import refusal
 from convert.race.engines import ENGINES, Engine
 from device import RESEARCH_NOTICE, files
 from device.errors import UserError
+from device.preprocess import Preprocess
+from device.runtime import Model
 
 KEYS = (
     *("litert-float32", "litert-int8-full", "litert-plain-float32", "litert-plain-int8-full"),
@@ -41,6 +43,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("frames", type=Path, help="--out of python -m convert.race.frames")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--only", action="append", metavar="ROW", help="count only this one anew; repeatable")
+    parser.add_argument("--also", action="append", type=_named, default=[], metavar="NAME=FILE", help="a TFLite file")
     parser.add_argument("--jobs", type=int, default=2, help="so many at a time (2)")
     args = parser.parse_args(arguments)
     if args.jobs < 1:
@@ -48,16 +51,20 @@ def main(arguments: list[str]) -> int:
     counter = counting.prepare()
     args.out.mkdir(parents=True, exist_ok=True)
     engines = {engine.key: engine for engine in ENGINES if engine.key in KEYS}
-    chosen = [(cpu, key) for key in (*engines, *WAYS) for cpu in machine.CPUS if key in (args.only or (*KEYS, *WAYS))]
+    also = dict(args.also)
+    wanted = (*(args.only or (*KEYS, *WAYS)), *also)
+    chosen = [(cpu, key) for key in (*engines, *WAYS, *also) for cpu in machine.CPUS if key in wanted]
 
     def counted(of: tuple[str, str]) -> dict[str, Any]:
         cpu, key = of
         if key in WAYS:
             return _way(counter, cpu, key, args.frames, args.out)
+        if key in also:
+            return _file(counter, cpu, key, also[key], engines["litert-int8-full"].options, args.out)
         return _engine(counter, cpu, engines[key], args.race / "files", args.out)
 
     written = args.out / "instructions.json"
-    earlier = json.loads(written.read_text())["rows"] if args.only and written.is_file() else []
+    earlier = json.loads(written.read_text())["rows"] if (args.only or also) and written.is_file() else []
     kept = [row for row in earlier if (row["cpu"], row["key"]) not in chosen]
     with ThreadPoolExecutor(args.jobs) as pool:  # counts do not suffer when others work beside
         rows = kept + list(pool.map(counted, chosen))
@@ -86,6 +93,32 @@ def _engine(counter: counting.Counter, cpu: str, engine: Engine, made: Path, out
     if row["why"] is None:
         # The few that are asked vary less than all of them: their differences are held against the spread of all.
         row["why"] = refusal(np.concatenate([answers, reference[4:]]), reference, engine.precision)
+    return row
+
+
+def _named(text: str) -> tuple[str, Path]:
+    name, _, file = text.partition("=")
+    if not name or not Path(file).is_file():
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=FILE with a file that is there")
+    return name, Path(file)
+
+
+def _file(counter: counting.Counter, cpu: str, name: str, file: Path, how: Any, out: Path) -> dict[str, Any]:
+    """A TFLite file that takes luma at a size of its own; its answers are held against those that it gives here."""
+    model = Model(file)
+    height, width = model.input.shape[1:3]
+    lumas = subject.phantoms(STEP // 2, Preprocess(height, width))
+    reference = np.stack([model.logits(luma) for luma in lumas])
+    precision = "float32" if model.output.scale is None else "int8-full"
+    row = {"cpu": cpu, "key": name, "what": f"LiteRT with XNNPACK, {height} x {width}", "precision": precision}
+    row["per"] = "inference"
+    inputs = out / f"lumas-{cpu}-{name}.npy"
+    np.save(inputs, lumas)
+    load = {"kind": "tflite", "file": str(file.absolute()), "threads": 1, "options": dict(how)}
+    row = _counted(counter, cpu, row, load, inputs, STEP)
+    answers = np.array(row.pop("answers"))
+    if row["why"] is None:
+        row["why"] = refusal(answers, reference, precision)
     return row
 
 
