@@ -14,6 +14,7 @@ from convert.quantise.how import How
 from convert.quantise.portable import clear_of_ties
 from convert.quantise.ranges import TAIL, least_error, observe, with_ranges
 from convert.quantise.slim import slim
+from convert.quantise.stem import merge_columns
 from convert.spread import spread
 
 NOISE_PICTURES = 16  # of the calibration set, for the table of layers
@@ -54,6 +55,7 @@ def quantise(
             calibrated, quantised, samples, [samples[i] for i in spread(len(samples), how.bias_pictures)]
         )
     found = noise.of_layers(calibrated, quantised, few)
+    quantised = merge_columns(quantised)
     return (slim(quantised) if how.slim else quantised), found
 
 
