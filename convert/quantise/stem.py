@@ -86,7 +86,8 @@ def _rewrite(flat: Flat, stem: _Stem) -> None:
     )
     for number in (kernel, bias):
         held = flat.tensors[number].quantization
-        held.scale, held.zeroPoint = np.tile(held.scale, at_once), np.tile(held.zeroPoint, at_once)
+        if len(held.scale) > 1:  # one for each output, else one for all
+            held.scale, held.zeroPoint = np.tile(held.scale, at_once), np.tile(held.zeroPoint, at_once)
     given = _like(flat, layer.output, (1, rows, cells, len(merged)))
 
     conv = graph.operators[stem.conv]

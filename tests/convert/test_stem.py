@@ -45,7 +45,13 @@ def test_a_row_is_convolved_as_before(kernel: int, stride: int, left: int, place
     assert found.reshape(expected.shape).tolist() == expected.tolist()
 
 
-def int8(size: tuple[int, int, int], weights: tuple[int, ...], stride: int, pads: list[list[int]] | None) -> bytes:
+def int8(
+    size: tuple[int, int, int],
+    weights: tuple[int, ...],
+    stride: int,
+    pads: list[list[int]] | None,
+    how: How | None = None,
+) -> bytes:
     """A convolution, a mean and three logits, in int8."""
     rng = np.random.default_rng(5)
     first = rng.normal(0, 0.05, weights).astype(np.float32)
@@ -58,7 +64,7 @@ def int8(size: tuple[int, int, int], weights: tuple[int, ...], stride: int, pads
 
     samples = [rng.uniform(-1, 1, (1, *size)).astype(np.float32) for _ in range(8)]
     samples[0].flat[:2] = -1, 1
-    return quantise(converter_of(network, samples[:1]), samples, tf.int8, tf.int8, How("observed"))[0]
+    return quantise(converter_of(network, samples[:1]), samples, tf.int8, tf.int8, how or How("observed"))[0]
 
 
 def kinds(content: bytes) -> list[str]:
@@ -85,6 +91,12 @@ def test_a_converted_file_begins_with_merged_columns() -> None:
 )
 def test_another_form_is_left_alone(size, weights, stride, pads) -> None:
     assert "RESHAPE" not in kinds(int8(size, weights, stride, pads))
+
+
+def test_weights_with_one_scale_for_all_are_merged_too() -> None:
+    content = int8((32, 32, 1), (3, 3, 1, 6), 2, ONE, How("observed", per_channel=False))
+    assert kinds(content)[:3] == ["RESHAPE", "PAD", "CONV_2D"]
+    assert answers(content, np.zeros((1, 32, 32), np.int8), plain=False).shape == (1, 3)
 
 
 def test_merged_twice_is_merged_once() -> None:
