@@ -48,6 +48,17 @@ def test_the_threshold_is_the_studys(derived: tuple[Path, Study]) -> None:
     assert schema.dump(found.abstain) == facts["abstain"]
 
 
+def test_keys_that_recipes_have_got_since_stand_at_their_defaults(derived: tuple[Path, Study], tmp_path: Path) -> None:
+    """The file that the shipped model's command names was written before `prune` and `sparse` were there."""
+    path, study = derived
+    facts = json.loads(path.read_text())
+    del facts["recipe"]["student"]["sparse"], facts["recipe"]["student"]["network"]["prune"]
+    (tmp_path / "old.json").write_text(json.dumps(facts))
+    assert read_derived(tmp_path / "old.json", student(of_fold(study, 0))) == read_derived(
+        path, student(of_fold(study, 0))
+    )
+
+
 def test_what_does_not_speak_for_this_student_is_refused(derived: tuple[Path, Study]) -> None:
     path, study = derived
     recipe = of_fold(study, 0)

@@ -8,6 +8,7 @@ from typing import Any
 from device import schema
 from device.bundle import Abstain, OperatingPoint
 from device.errors import UserError
+from train.recipe import Recipe
 from train.runs import RunMeta
 
 _AGAIN = "make it with busi-kd train operating-point"
@@ -36,7 +37,6 @@ def read_derived(path: Path, meta: RunMeta) -> Derived:
         content = json.loads(path.read_text(encoding="utf-8"))
         threshold, abstain, folds = content["threshold"], content["abstain"], set(content["folds"])
         recipe, data, groups = content["recipe"], content["data"]["fingerprint"], content["groups"]
-        split = recipe["split"]
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: is no operating point of a study ({error!r}); {_AGAIN}.") from error
     found = Derived(
@@ -44,7 +44,10 @@ def read_derived(path: Path, meta: RunMeta) -> Derived:
     )
     if data != meta.data_fingerprint or groups != meta.split["groups"]:
         raise UserError(f"{path}: was derived on other data or groups than the student was trained on; {_AGAIN}.")
-    own = schema.dump(meta.recipe)
+    # Through the recipe of today: what it has got since, the study had at its default.
+    whole = schema.load(Recipe, {"name": "study", **recipe}, f"{path}, recipe")
+    recipe, own = schema.dump(whole), schema.dump(meta.recipe)
+    split = recipe["split"]
     other = next((key for key in _SAME if recipe.get(key) != own[key]), None)
     if other or _parts(split) != _parts(own["split"]):
         raise UserError(
