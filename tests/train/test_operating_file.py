@@ -59,6 +59,14 @@ def test_keys_that_recipes_have_got_since_stand_at_their_defaults(derived: tuple
     )
 
 
+def test_the_file_that_the_shipped_models_command_names_speaks_for_its_recipe() -> None:
+    folder = Path(__file__).parents[2] / "docs" / "studies" / "student" / "operating-point" / "ship-shifted"
+    facts = json.loads((folder / "operating_point.json").read_text())
+    known = {"data_fingerprint": facts["data"]["fingerprint"], "split": {"groups": facts["groups"]}}
+    found = read_derived(folder / "operating_point.json", student(load_recipe("ship"), **known))
+    assert schema.dump(found.point) == facts["threshold"]
+
+
 def test_what_does_not_speak_for_this_student_is_refused(derived: tuple[Path, Study]) -> None:
     path, study = derived
     recipe = of_fold(study, 0)
