@@ -105,11 +105,15 @@ class Fitting(L.LightningModule):
         return loss
 
     def on_train_batch_end(self, outputs, batch: Batch, number: int) -> None:
-        share = share_at(self.trainer.global_step, self.trainer.estimated_stepping_batches, self.sparse)
-        sparsify(self.network, share)
+        if self.sparse:
+            self._sparsify(self.network)
         if self.average is not None:
             self.average.update(self.network, self.trainer.global_step)
-            sparsify(self.average.module, share)
+            if self.sparse:
+                self._sparsify(self.average.module)
+
+    def _sparsify(self, network: nn.Module) -> None:
+        sparsify(network, share_at(self.trainer.global_step, self.trainer.estimated_stepping_batches, self.sparse))
 
     def kept(self) -> nn.Module:
         """The network whose weights are validated and kept: the average where there is one."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from convert.quantise.flat import Flat, Layer, schema
+from convert.quantise.flat import Flat, schema
 
 BY = 8  # pixels; 16 are no quicker and cost four times the zeros
 
@@ -42,32 +42,22 @@ class _Stem:
 
 def _stem(flat: Flat) -> _Stem | None:
     layers, graph = flat.layers(), flat.model.subgraphs[0]
-    source = int(graph.inputs[0])
-    pad = 0 if layers[0].kind == "PAD" else None
-    conv = 0 if pad is None else 1
+    source = reached = int(graph.inputs[0])
+    rows, conv = np.zeros((4, 2), int), 0
+    if layers[0].kind == "PAD" and layers[0].inputs[0] == source:
+        held = flat.model.buffers[flat.tensors[layers[0].inputs[1]].buffer].data
+        rows, conv, reached = np.frombuffer(bytes(held), np.int32).reshape(4, 2), 1, layers[0].output
     layer = layers[conv]
-    if layer.kind != "CONV_2D" or not flat.is_int8(layer.output) or layer.inputs[0] != _behind(layers, pad, source):
+    if layer.kind != "CONV_2D" or not flat.is_int8(layer.output) or layer.inputs[0] != reached:
         return None
-    rows = _pads(flat, layers[0]) if pad is not None else np.zeros((4, 2), int)
     options, (_, _, width, channels) = graph.operators[conv].builtinOptions, flat.shape(source)
     stride, columns = options.strideW, flat.shape(layer.output)[2]
     usual = options.dilationWFactor == options.dilationHFactor == 1 and options.padding == schema.Padding.VALID
+    usual = usual and len(layer.inputs) == 3 and layer.inputs[2] >= 0  # -1: without a bias
     fills = width % BY == 0 and BY % stride == 0 and columns * stride == width
     if channels != 1 or not usual or not fills or not flat.is_int8(source) or rows[[0, 3]].any():
         return None
     return _Stem(conv, source, (int(rows[1, 0]), int(rows[1, 1]), int(rows[2, 0])), stride)
-
-
-def _behind(layers: list[Layer], pad: int | None, source: int) -> int:
-    return source if pad is None or layers[pad].inputs[0] != source else layers[pad].output
-
-
-def _pads(flat: Flat, layer: Layer) -> np.ndarray:
-    return np.frombuffer(_data(flat, layer.inputs[1]), np.int32).reshape(4, 2)
-
-
-def _data(flat: Flat, number: int) -> bytes:
-    return bytes(flat.model.buffers[flat.tensors[number].buffer].data)
 
 
 def _rewrite(flat: Flat, stem: _Stem) -> None:
@@ -75,15 +65,13 @@ def _rewrite(flat: Flat, stem: _Stem) -> None:
     (_, height, width, _), (_, rows, _, outputs) = flat.shape(stem.source), flat.shape(layer.output)
     above, below, left = stem.pads
     at_once, cells = BY // stem.stride, width // BY
-    weights = np.frombuffer(_data(flat, layer.inputs[1]), np.int8).reshape(outputs, *flat.shape(layer.inputs[1])[1:3])
+    weights = flat.constant(layer.inputs[1]).reshape(outputs, *flat.shape(layer.inputs[1])[1:3])
     merged, before, behind = merged_weights(weights, stem.stride, left)
 
     shown = _like(flat, stem.source, (1, height, cells, BY))
     padded = _like(flat, stem.source, (1, height + above + below, before + cells + behind, BY))
     kernel = _like(flat, layer.inputs[1], merged.shape, merged)
-    bias = _like(
-        flat, layer.inputs[2], (len(merged),), np.tile(np.frombuffer(_data(flat, layer.inputs[2]), np.int32), at_once)
-    )
+    bias = _like(flat, layer.inputs[2], (len(merged),), np.tile(flat.bias(layer)[0], at_once))
     for number in (kernel, bias):
         held = flat.tensors[number].quantization
         if len(held.scale) > 1:  # one for each output, else one for all

@@ -13,6 +13,7 @@ from torch import nn
 
 from device.errors import UserError
 
+_TRACING = (RuntimeError, ValueError, KeyError, IndexError, AttributeError)  # what following foreign code raises
 ROUND_TO = 4  # channels; fewer, odd ones would cost an int8 kernel as much as the next multiple
 
 
@@ -37,13 +38,7 @@ def prune(net: nn.Module, share: float, channels: int, size: tuple[int, int], ke
         pruner.step()
         with torch.no_grad():
             net(example)
-    except (
-        RuntimeError,
-        ValueError,
-        KeyError,
-        IndexError,
-        AttributeError,
-    ) as error:  # what tracing foreign code raises
+    except _TRACING as error:
         said = " ".join(str(error).split())[:160]
         raise UserError(
             f"this network cannot be pruned ({type(error).__name__}: {said}); set network.prune to 0."
