@@ -10,10 +10,9 @@ from convert.compare.table import Line, frontier, recommended
 from device import RESEARCH_NOTICE, files, schema
 from device.bundle import Estimate
 from train.evaluation.intervals import percent, signed
-from train.studies.grid.page import TITLES
 from train.studies.grid.results import Pictures
 from train.studies.grid.study import Study
-from train.studies.grid.table import METRICS
+from train.studies.grid.table import METRICS, TITLES
 
 PAGE, TABLE, NUMBERS, FIGURE = "README.md", "compare.csv", "compare.json", "compare.png"
 

@@ -8,12 +8,13 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from device import schema
+from device.errors import UserError
 from train.data.busi import CLASSES
-from train.segmentation.class_head import class_figures
+from train.segmentation.class_head import Classifier, class_heads, read_classifier
 from train.segmentation.results import SegResult
 from train.segmentation.study import read_study
 from train.segmentation.tables import write
-from train.studies.grid.results import Pictures
+from train.studies.grid.results import Pictures, Result, write_result
 
 
 def _pictures() -> Pictures:
@@ -28,30 +29,77 @@ def _result(pictures: Pictures, key: tuple[str, int, int], recipe: dict, seed: i
     return SegResult(*key, recipe, "f" * 64, "s", {}, 10, 0.1, 100, {}, 1.0, "here", {}, scores={}, classes=logits)
 
 
-def test_they_are_those_of_scikit_learn_on_all_folds(tmp_path: Path) -> None:
-    study = read_study("two-heads", folds=(0, 1), seeds=(0,))
-    row, pictures = study.row("two heads"), _pictures()
-    recipe = schema.dump(row.recipe)
-    results = {job.key: _result(pictures, job.key, recipe, job.fold) for job in study.jobs([row])}
-    found = class_figures(study, row, results, pictures, repeats=50)
-    said = {name: logits for result in results.values() for name, logits in result.classes.items()}
+def _alone(pictures: Pictures, fold: int, seed: int) -> Result:
+    """A classifier's answers to the same test parts."""
+    said = _result(pictures, ("alone", 0, fold), {}, seed).classes
+    return Result("alone", 0, fold, {}, "f" * 64, "s", None, {}, 1.0, "here", {}, test=said, val=said)
+
+
+def _figures(pictures: Pictures, said: dict[str, tuple[float, ...]]) -> dict[str, float]:
+    """By scikit-learn."""
     targets = np.array([CLASSES.index(pictures.pictures[name][0]) for name in said])
     logits = np.array(list(said.values()))
-    assert len(said) == 30
-    assert found["balanced_accuracy"].value == pytest.approx(balanced_accuracy_score(targets, logits.argmax(axis=1)))
-    assert found["accuracy"].value == pytest.approx((targets == logits.argmax(axis=1)).mean())
     lesion = targets != CLASSES.index("normal")
-    area = roc_auc_score(targets[lesion] == 1, (logits[:, 1] - logits[:, 0])[lesion])
-    assert found["auc_benign_malignant"].value == pytest.approx(area)
-    assert found["accuracy"].low < found["accuracy"].value < found["accuracy"].high
-    page = write(tmp_path, study, pictures, results, [], repeats=50).read_text()
-    assert f"| two heads | {100 * found['accuracy'].value:.1f} [" in page
-    assert "| two heads, labels alone | unknown | unknown | unknown |" in page
+    return {
+        "auc_benign_malignant": roc_auc_score(targets[lesion] == 1, (logits[:, 1] - logits[:, 0])[lesion]),
+        "accuracy": float((targets == logits.argmax(axis=1)).mean()),
+        "balanced_accuracy": balanced_accuracy_score(targets, logits.argmax(axis=1)),
+    }
 
 
-def test_a_row_without_trainings_has_no_figures() -> None:
-    study = read_study("two-heads", folds=(0,), seeds=(0,))
-    row, pictures = study.row("two heads"), _pictures()
-    assert class_figures(study, row, {}, pictures, repeats=20) == {}
+def test_they_are_those_of_scikit_learn_as_a_mean_over_folds(tmp_path: Path) -> None:
+    study, pictures = read_study("two-heads", folds=(0, 1), seeds=(0,)), _pictures()
+    row = study.row("two heads")
+    results = {job.key: _result(pictures, job.key, schema.dump(row.recipe), job.fold) for job in study.jobs([row])}
+    for fold in (0, 1):
+        write_result(tmp_path, _alone(pictures, fold, 10 + fold))
+    classifier = read_classifier(tmp_path / "results" / "alone")
+    bare, found = class_heads(study, pictures, results, 50, classifier)
+    assert (bare.row.name, found.row) == ("two heads, labels alone", row)
+    assert (bare.mean.trainings, bare.mean.mean["accuracy"].value, bare.mean.difference) == (0, None, None)
+    assert (found.mean.trainings, found.mean.shared) == (2, 2)
+    own = [_figures(pictures, result.classes) for result in results.values()]
+    other = [_figures(pictures, result.test) for result in classifier.results.values()]
+    for metric, estimate in found.mean.mean.items():
+        assert estimate.value == pytest.approx(np.mean([one[metric] for one in own]))
+        gap = np.mean([one[metric] for one in own]) - np.mean([one[metric] for one in other])
+        assert found.mean.difference[metric].value == pytest.approx(gap)
+        assert found.mean.difference[metric].low <= gap <= found.mean.difference[metric].high
+    page = write(tmp_path, study, pictures, results, [], repeats=50, classifier=classifier).read_text()
+    shown = 100 * found.mean.difference["accuracy"].value
+    assert "paired with the classifier alone, 'alone'" in page
+    assert f"{shown:+.1f} [" in page
+    assert "| two heads, labels alone | 0 of 2 | unknown | unknown | unknown | 0 | unknown |" in page
+    without = write(tmp_path, study, pictures, results, [], repeats=50).read_text()
+    assert f"| two heads | 2 of 2 | {100 * found.mean.mean['auc_benign_malignant'].value:.1f} [" in without
+    assert "minus" not in without
+
+
+def test_differences_are_taken_where_both_were_trained() -> None:
+    study, pictures = read_study("two-heads", folds=(0, 1), seeds=(0,)), _pictures()
+    row = study.row("two heads")
+    results = {job.key: _result(pictures, job.key, schema.dump(row.recipe), job.fold) for job in study.jobs([row])}
+    mean = class_heads(study, pictures, results, 20, Classifier("alone", {(0, 1): _alone(pictures, 1, 11)}))[1].mean
+    assert (mean.trainings, mean.shared) == (2, 1)
+    elsewhere = class_heads(study, pictures, results, 20, Classifier("alone", {(3, 1): _alone(pictures, 1, 11)}))[1]
+    assert (elsewhere.mean.shared, elsewhere.mean.difference) == (0, None)
+
+
+def test_a_classifier_of_other_pictures_is_refused(tmp_path: Path) -> None:
+    study, pictures = read_study("two-heads", folds=(0, 1), seeds=(0,)), _pictures()
+    row = study.row("two heads")
+    results = {job.key: _result(pictures, job.key, schema.dump(row.recipe), job.fold) for job in study.jobs([row])}
+    with pytest.raises(UserError, match="judged other pictures in seed 0, fold 1"):
+        class_heads(study, pictures, results, 20, Classifier("alone", {(0, 1): _alone(pictures, 0, 10)}))
+    other = replace(_alone(pictures, 1, 11), data="0" * 64)
+    with pytest.raises(UserError, match="trained on other data"):
+        class_heads(study, pictures, results, 20, Classifier("alone", {(0, 1): other}))
+    with pytest.raises(UserError, match="holds no results"):
+        read_classifier(tmp_path)
+
+
+def test_a_network_that_only_outlined_counts_as_not_trained() -> None:
+    study, pictures = read_study("two-heads", folds=(0,), seeds=(0,)), _pictures()
+    row = study.row("two heads")
     bare = {study.jobs([row])[0].key: replace(_result(pictures, ("two-heads", 0, 0), {}, 0), classes={})}
-    assert class_figures(study, row, bare, pictures, repeats=20) == {}
+    assert class_heads(study, pictures, bare, 20)[1].mean.trainings == 0

@@ -4,7 +4,6 @@ import argparse
 from pathlib import Path
 
 from device import RESEARCH_NOTICE
-from device.errors import UserError
 
 
 def register(commands) -> None:
@@ -51,7 +50,7 @@ def _external(args: argparse.Namespace) -> int:
     from train.evaluation.models import open_model
     from train.external import page
     from train.external.adapters import read_external
-    from train.external.overlap import copies_in
+    from train.external.overlap import check_training, copies_in
     from train.external.table import judge
 
     if args.out:
@@ -59,12 +58,8 @@ def _external(args: argparse.Namespace) -> int:
     sets = read_external(args.external)
     models = [open_model(path) for path in args.model]
     data = read_dataset(args.data) if args.data else None
-    for model in models:
-        if data and model.view == data.view and model.data_fingerprint != data.fingerprint:
-            raise UserError(
-                f"{model.path}: was trained on other pictures than {data.root} holds, so copies of them would go "
-                "unnoticed; give the training's data set as --data."
-            )
+    if data:
+        check_training((model for model in models if model.view == data.view), data)
     judged = [one for one in sets if args.mismatched or any(one.view == model.view for model in models)]
     copies = copies_in(judged, data) if data else None
     table = judge(models, sets, copies, args.mismatched, args.repeats)

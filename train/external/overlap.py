@@ -6,8 +6,10 @@ transform is fitted (RANSAC), and the two pictures have to correlate where they 
 few key points: they are also compared as thumbnails.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -104,6 +106,23 @@ def _correlation(a: np.ndarray, b: np.ndarray, transform: np.ndarray) -> float:
     if covered.sum() < _MIN_OVERLAP or moved[covered].std() == 0 or b[covered].std() == 0:
         return 0.0
     return float(np.corrcoef(moved[covered], b[covered])[0, 1])
+
+
+class Trained(Protocol):
+    """A model as far as the search for copies needs it."""
+
+    path: Path
+    data_fingerprint: str
+
+
+def check_training(models: Iterable[Trained], data: DataSet) -> None:
+    """Raise UserError unless `data` is what the models were trained on: copies of anything else would go unnoticed."""
+    for model in models:
+        if model.data_fingerprint != data.fingerprint:
+            raise UserError(
+                f"{model.path}: was trained on other pictures than {data.root} holds, so copies of them would go "
+                "unnoticed; give the training's data set as --data."
+            )
 
 
 def copies_in(sets: Sequence[ExternalSet], data: DataSet) -> tuple[Copy, ...]:

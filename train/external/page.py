@@ -9,6 +9,7 @@ from train import outputs
 from train.data.busi import CLASSES, DataSet
 from train.evaluation.intervals import percent
 from train.external.adapters import ExternalSet
+from train.external.overlap import Copy
 from train.external.table import REFERENCE, Row, Table
 
 FIGURES = {
@@ -37,7 +38,7 @@ def markdown(table: Table, sets: Sequence[ExternalSet], data: DataSet | None) ->
         ]
     for sentence in table.warnings:
         lines += [f"**{sentence}**", ""]
-    lines += ["These sets are for testing only. Percent [95 % interval].", "", *_copies(table, data), ""]
+    lines += ["These sets are for testing only. Percent [95 % interval].", "", *copies_said(table.copies, data), ""]
     if labelled:
         lines += [*_table(labelled, FIGURES), ""]
     lines += [*_means(table), ""]
@@ -74,17 +75,18 @@ def _pictures(row: Row) -> str:
     return f"{count} ({count - malignant} / {malignant})"
 
 
-def _copies(table: Table, data: DataSet | None) -> list[str]:
-    if table.copies is None or data is None:
+def copies_said(copies: Sequence[Copy] | None, data: DataSet | None) -> list[str]:
+    """Lines on the pictures that the training's data set holds too; copies None, or no data: nobody looked."""
+    if copies is None or data is None:
         return [
             "Nobody looked for copies of training pictures among these (no `--data`): the figures may be too good. "
             "BUS-CoT is known to hold pictures of BUSI."
         ]
-    if not table.copies:
+    if not copies:
         return [f"No picture here is a copy of one in {data.name}."]
-    lines = [f"Left out, because {data.name} holds the same scan ({len(table.copies)}):", ""]
+    lines = [f"Left out, because {data.name} holds the same scan ({len(copies)}):", ""]
     lines += ["| set | picture | class | copy of | class there | key points | correlation |", f"|{'---|' * 7}"]
-    for c in table.copies:
+    for c in copies:
         other = f"**{c.label_of}**" if c.label not in (None, c.label_of) else c.label_of
         lines.append(
             f"| {c.set} | {c.name} | {c.label or 'none'} | {c.of} | {other} | {c.matched} | {c.correlation:.2f} |"

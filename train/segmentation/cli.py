@@ -1,4 +1,4 @@
-"""`busi-kd train segment`: a study of segmentation networks, its tables and contact sheets."""
+"""`busi-kd train segment` and `busi-kd train outlines`: studies of networks that outline, and other hospitals."""
 
 import argparse
 import os
@@ -29,10 +29,27 @@ def register(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--folds", type=_numbers, metavar="0,1", help="instead of the study's")
     command.add_argument("--seeds", type=_numbers, metavar="0,1", help="instead of the study's")
     command.add_argument("--workers", type=int, default=0, metavar="N", help="side by side; 0, the default: one by one")
+    command.add_argument(
+        "--classifier", type=Path, metavar="RESULTS", help="compare class heads with it: results/ROW of train grid"
+    )
     command.add_argument("--table-only", action="store_true", help="write the tables from the results that are there")
     command.add_argument("--costs", action="store_true", help="print each network's size and multiply-adds, and end")
     command.add_argument("--repeats", type=repeats, default=1000, help="bootstrap resamplings (default 1000)")
     command.set_defaults(run=_run)
+
+    command = commands.add_parser(
+        "outlines",
+        help="how networks outline lesions on data sets they never saw",
+        description=f"Judge outlines on whole pictures of other hospitals. {RESEARCH_NOTICE}",
+    )
+    command.add_argument(
+        "model", type=Path, nargs="+", help="run folders or bundles with a mask; those of one title are averaged"
+    )
+    command.add_argument("--external", type=Path, required=True, metavar="ROOT", help="folder of the external sets")
+    command.add_argument("--data", type=Path, help="the training's data set: external copies of it are left out")
+    command.add_argument("--repeats", type=repeats, default=1000, help="bootstrap resamplings (default 1000)")
+    command.add_argument("--out", type=Path, metavar="FOLDER", help="write report, scores and contact sheets")
+    command.set_defaults(run=_outlines)
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -53,6 +70,7 @@ def _run(args: argparse.Namespace) -> int:
     # MONAI imports TensorFlow where it is installed, which then talks about CPU features.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from device.errors import UserError
+    from train.segmentation.class_head import read_classifier
     from train.segmentation.study import read_study
     from train.studies.grid.run import alone
 
@@ -68,9 +86,10 @@ def _run(args: argparse.Namespace) -> int:
         raise UserError("which data? Give the data folder, or say --table-only.")
     if args.workers < 0:
         raise UserError(f"--workers must be 0 or more, not {args.workers}.")
+    classifier = read_classifier(args.classifier) if args.classifier else None
     with alone(args.out):
         failed = [] if args.table_only else _train(args, study)
-        missing = _write(args, study)
+        missing = _write(args, study, classifier)
     if failed:
         print("\n".join(["", "These trainings failed; correct the cause and run the same command again:", *failed]))
     return 1 if failed or missing else 0
@@ -117,7 +136,7 @@ def _train(args: argparse.Namespace, study) -> list[str]:
     )
 
 
-def _write(args: argparse.Namespace, study) -> int:
+def _write(args: argparse.Namespace, study, classifier) -> int:
     """Write tables and, where the pictures are at hand, contact sheets; returns how many trainings are missing."""
     from device import files
     from device.errors import UserError
@@ -132,7 +151,7 @@ def _write(args: argparse.Namespace, study) -> int:
         raise UserError(f"{args.out}: no study was trained there; check --out, or leave --table-only away.")
     found = read_results(args.out, study.jobs())
     summaries = summarise(study, pictures, found, args.repeats)
-    path = tables.write(args.out, study, pictures, found, summaries, args.repeats)
+    path = tables.write(args.out, study, pictures, found, summaries, args.repeats, classifier)
     print(f"\n{path.read_text(encoding='utf-8')}\nWritten: {path}")
     if args.data is not None:
         data = read_dataset(args.data)
@@ -142,3 +161,26 @@ def _write(args: argparse.Namespace, study) -> int:
                 files.write_bytes(args.out / f"outlines-{row.slug}.png", png)
     wanted = study.with_teachers(_rows(args, study))
     return sum(job.key not in found for job in study.jobs(wanted))
+
+
+def _outlines(args: argparse.Namespace) -> int:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from train.data.busi import read_dataset
+    from train.external.adapters import read_external
+    from train.external.overlap import check_training, copies_in
+    from train.segmentation import external, external_page
+
+    if args.out:
+        external_page.check_target(args.out)
+    sets = external.whole_sets(read_external(args.external))
+    models = [external.open_outliner(path) for path in args.model]
+    data = read_dataset(args.data) if args.data else None
+    if data:
+        check_training(models, data)
+    copies = copies_in(sets, data) if data else None
+    rows = external.judge_outlines(models, sets, copies, args.repeats)
+    print(external_page.markdown(rows, models, sets, copies, data))
+    if args.out:
+        external_page.write(args.out, rows, models, sets, copies, data)
+        print(f"Written: {args.out}/{external_page.PAGE}, scores of every picture and contact sheets.")
+    return 0

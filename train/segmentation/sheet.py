@@ -1,6 +1,7 @@
 """A contact sheet: the best, the middling and the worst outlines of a row beside the truth."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -17,6 +18,8 @@ from train.segmentation.study import Key, Row, SegStudy
 _TILE, _GAP, _LINE = (280, 220), 6, 18  # width and height of a picture's place; gap; a line of text; pixels
 _BACK, _TEXT, _TITLE = (24, 26, 30), (222, 226, 232), (255, 208, 92)
 _TRUTH, _PREDICTED = (255, 214, 0), (0, 220, 255)
+LEGEND = "Yellow: as drawn in the data set. Cyan: as predicted"
+PATIENTS = "Patients' pictures: keep the sheet where the data are."
 
 
 def ranked(
@@ -56,41 +59,48 @@ def draw(
                 lines.append((f"{label}, {what}", tiles))
     if not lines:
         return None
-    top = 3 * _LINE + 2 * _GAP
+    whose = f"SYNTHETIC {data.name}." if data.synthetic else PATIENTS
+    legend = f"{LEGEND}, by the network whose test part the picture is in."
+    return page((f"{row.name}: outlines by Dice. {RESEARCH_NOTICE}", legend, whose), lines)
+
+
+def page(head: Sequence[str], lines: Sequence[tuple[str, Sequence[tuple[str, np.ndarray]]]]) -> bytes:
+    """A PNG. head: sentences above, the first one the title. lines: (title, [(caption, what `tile` gave)])."""
+    top = len(head) * _LINE + 2 * _GAP
     down = _TILE[1] + 2 * _LINE + _GAP
     width = max(_GAP + (_TILE[0] + _GAP) * max(len(tiles) for _, tiles in lines), 1000)
-    page = Image.new("RGB", (width, top + down * len(lines)), _BACK)
-    pen, font = ImageDraw.Draw(page), ImageFont.load_default(14)
-    whose = f"SYNTHETIC {data.name}." if data.synthetic else "Patients' pictures: keep the sheet where the data are."
-    for number, text in enumerate((f"{row.name}: outlines by Dice. {RESEARCH_NOTICE}", _legend(), whose)):
+    sheet = Image.new("RGB", (width, top + down * len(lines)), _BACK)
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
+    for number, text in enumerate(head):
         pen.text((_GAP, _GAP + number * _LINE), text, font=font, fill=_TEXT if number else _TITLE)
     for number, (title, tiles) in enumerate(lines):
         upper = top + number * down
         pen.text((_GAP, upper), title, font=font, fill=_TITLE)
-        for place, (caption, tile) in enumerate(tiles):
+        for place, (caption, picture) in enumerate(tiles):
             left = _GAP + (_TILE[0] + _GAP) * place
-            page.paste(Image.fromarray(tile), (left, upper + _LINE))
+            sheet.paste(Image.fromarray(picture), (left, upper + _LINE))
             pen.text((left, upper + _LINE + _TILE[1]), caption, font=font, fill=_TEXT)
     png = io.BytesIO()
-    page.save(png, "PNG", compress_level=6)
+    sheet.save(png, "PNG", compress_level=6)
     return png.getvalue()
 
 
-def _legend() -> str:
-    return "Yellow: as drawn in the data set. Cyan: as predicted, by the network whose test part the picture is in."
+def tile(luma: np.ndarray, truth: np.ndarray | None, predicted: np.ndarray | None) -> np.ndarray:
+    """A picture (H, W) uint8 with both edges, fitted into its place: RGB. An outline (H, W) bool; None: not known."""
+    scale = min(_TILE[0] / luma.shape[1], _TILE[1] / luma.shape[0])
+    size = (max(1, round(luma.shape[1] * scale)), max(1, round(luma.shape[0] * scale)))
+    picture = cv2.cvtColor(cv2.resize(luma, size, interpolation=cv2.INTER_AREA), cv2.COLOR_GRAY2RGB)
+    for mask, colour in ((truth, _TRUTH), (predicted, _PREDICTED)):
+        if mask is not None and mask.shape == luma.shape:
+            small = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+            lines, _ = cv2.findContours(small, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+            cv2.drawContours(picture, lines, -1, colour, 1)
+    whole = np.full((_TILE[1], _TILE[0], 3), _BACK, np.uint8)
+    whole[: size[1], : size[0]] = picture
+    return whole
 
 
 def _tile(out: Path, picture: Picture, key: Key, dice: float) -> tuple[str, np.ndarray]:
     luma = to_luma(read_picture(picture.path))
-    scale = min(_TILE[0] / luma.shape[1], _TILE[1] / luma.shape[0])
-    size = (max(1, round(luma.shape[1] * scale)), max(1, round(luma.shape[0] * scale)))
-    tile = cv2.cvtColor(cv2.resize(luma, size, interpolation=cv2.INTER_AREA), cv2.COLOR_GRAY2RGB)
-    masks = ((truth_of(picture, luma.shape), _TRUTH), (read_outline(out, key, picture), _PREDICTED))
-    for mask, colour in masks:
-        if mask is not None and mask.shape == luma.shape:
-            small = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-            lines, _ = cv2.findContours(small, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-            cv2.drawContours(tile, lines, -1, colour, 1)
-    whole = np.full((_TILE[1], _TILE[0], 3), _BACK, np.uint8)
-    whole[: size[1], : size[0]] = tile
-    return f"{picture.name.removesuffix('.png')}: Dice {100 * dice:.1f}", whole
+    drawn = tile(luma, truth_of(picture, luma.shape), read_outline(out, key, picture))
+    return f"{picture.name.removesuffix('.png')}: Dice {100 * dice:.1f}", drawn

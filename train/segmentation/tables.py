@@ -9,12 +9,14 @@ from device import RESEARCH_NOTICE, files
 from device.bundle import Estimate
 from train.evaluation.intervals import number, percent, signed
 from train.options import ONE_PER_PICTURE
-from train.segmentation.class_head import CLASS_FIGURES, class_figures
+from train.segmentation.class_head import Classifier, class_heads
 from train.segmentation.results import SegResult
 from train.segmentation.scores import Score
 from train.segmentation.study import Key, SegStudy
 from train.segmentation.summary import Summary
 from train.studies.grid.results import Pictures
+from train.studies.grid.table import METRICS
+from train.studies.grid.table import TITLES as CLASS_TITLES
 
 PAGE, PICTURES_CSV = "tables.md", "pictures.csv"
 TITLES = {
@@ -51,15 +53,19 @@ def write(
     results: dict[Key, SegResult],
     summaries: list[Summary],
     repeats: int = 1000,
+    classifier: Classifier | None = None,
 ) -> Path:
-    """Write the page, a CSV per table and the scores of every picture; returns the page's path."""
+    """Write the page, a CSV per table and the scores of every picture; returns the page's path.
+
+    classifier: what the class heads are compared with.
+    """
     lines = heading(study, pictures, summaries)
     for table, title in TITLES.items():
         rows = [one for one in summaries if table in one.row.tables]
         if rows:
             lines += ["", f"## {title}", "", *_markdown(table, rows)]
             files.write_text(out / f"table-{table.lower()}.csv", _csv(table, rows))
-    lines += _class_heads(study, pictures, results, repeats)
+    lines += _class_heads(study, pictures, results, repeats, classifier)
     files.write_text(out / PICTURES_CSV, _scores(study, pictures, results))
     files.write_text(out / PAGE, "\n".join(lines) + "\n")
     return out / PAGE
@@ -88,15 +94,31 @@ def heading(study: SegStudy, pictures: Pictures, summaries: list[Summary]) -> li
     return lines
 
 
-def _class_heads(study: SegStudy, pictures: Pictures, results: dict[Key, SegResult], repeats: int) -> list[str]:
-    rows = [(row, class_figures(study, row, results, pictures, repeats)) for row in study.rows if row.recipe.classes]
+def _class_heads(
+    study: SegStudy,
+    pictures: Pictures,
+    results: dict[Key, SegResult],
+    repeats: int,
+    classifier: Classifier | None,
+) -> list[str]:
+    rows = class_heads(study, pictures, results, repeats, classifier)
     if not rows:
         return []
-    heads = ("row", "accuracy", "balanced accuracy", "AUC benign/malignant")
-    lines = ["", "## Class heads", "", "| " + " | ".join(heads) + " |", "|---|---|---|---|"]
-    for row, found in rows:
-        cells = (percent(found.get(name, _UNKNOWN)) for name in CLASS_FIGURES)
-        lines.append(f"| {row.name} | " + " | ".join(cells) + " |")
+    names = [CLASS_TITLES[metric] for metric in METRICS]
+    lines = ["", "## Class heads", "", "The mean over the trainings, each on its own test part."]
+    head = ["row", "trainings", *names]
+    if classifier is not None:
+        lines[-1] += f" *Minus*: paired with the classifier alone, {classifier.name!r}, on the shared seeds and folds."
+        head += ["shared", *(f"minus: {name}" for name in names)]
+    lines += ["", f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    for one in rows:
+        mean = one.mean
+        planned = len(study.folds) * len(study.seeds)
+        cells = [one.row.name, f"{mean.trainings} of {planned}", *(percent(mean.mean[metric]) for metric in METRICS)]
+        if classifier is not None:
+            differences = mean.difference or {}
+            cells += [str(mean.shared), *(signed(differences.get(metric, _UNKNOWN)) for metric in METRICS)]
+        lines.append("| " + " | ".join(cells) + " |")
     return lines
 
 

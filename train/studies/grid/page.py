@@ -13,14 +13,9 @@ from train.evaluation.intervals import percent, signed
 from train.studies.grid import plot
 from train.studies.grid.results import Pictures, Result
 from train.studies.grid.study import Key, Row, Study
-from train.studies.grid.table import METRICS, Mean, Summary, summarise
+from train.studies.grid.table import METRICS, TITLES, Mean, Summary, summarise
 
 PAGE, TABLE, NUMBERS, FIGURE = "README.md", "table.csv", "study.json", "study.png"
-TITLES = {
-    "auc_benign_malignant": "AUC benign vs malignant",
-    "accuracy": "accuracy, 3 classes",
-    "balanced_accuracy": "balanced accuracy",
-}
 SCOPES = {
     "everywhere": "mean over all folds and seeds",
     "decide": "mean over the deciding folds and seeds",

@@ -1,6 +1,6 @@
 """The arithmetic of a study's table: means over trainings, paired differences, intervals over groups of pictures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,12 @@ from train.evaluation.metrics import figures, with_interval
 from train.studies.grid.results import Pictures, Result
 from train.studies.grid.study import Job, Key, Row, Study
 
-METRICS = ("auc_benign_malignant", "accuracy", "balanced_accuracy")
+TITLES = {
+    "auc_benign_malignant": "AUC benign vs malignant",
+    "accuracy": "accuracy, 3 classes",
+    "balanced_accuracy": "balanced accuracy",
+}
+METRICS = tuple(TITLES)
 Drawn = dict[str, np.ndarray]  # metric -> (1 + repeats,): its value, then its value in each resampling
 
 
@@ -58,26 +63,31 @@ def summarise(
     mean (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13). A difference is taken within each
     resampling, so that what is hard for both rows cancels out. It speaks of the pictures, for these trainings.
     """
-    draws = _Draws(pictures, results, repeats, seed)
+    draws = Draws(pictures, {key: result.test for key, result in results.items()}, repeats, seed)
     done = {row.slug: [job for job in study.jobs() if job.row == row and job.key in results] for row in study.rows}
-    return [_summary(study, row, done, draws) for row in study.rows]
+    return [_summary(study, row, done, results, draws) for row in study.rows]
 
 
-class _Draws:
-    """Every metric's value and resampled values, computed once for each training and each pooled seed."""
+class Draws:
+    """Every metric's value and resampled values, computed once for each training and each pooled seed.
 
-    def __init__(self, pictures: Pictures, results: dict[Key, Result], repeats: int, seed: int) -> None:
+    answers: of each training, its test pictures' names -> (K,) logits in the order of CLASSES.
+    """
+
+    def __init__(
+        self, pictures: Pictures, answers: Mapping[Key, Mapping[str, tuple[float, ...]]], repeats: int, seed: int = 0
+    ) -> None:
         names = sorted({group for _, group in pictures.pictures.values()})
         drawn = drawn_groups(len(names), repeats, seed)
         self._counts = np.concatenate([np.ones((1, len(names))), drawn])
         self._number = {name: number for number, name in enumerate(names)}
-        self._pictures, self.results = pictures.pictures, results
+        self._pictures, self._answers = pictures.pictures, answers
         self._found: dict[tuple[Key, ...], Drawn] = {}
 
     def of(self, keys: tuple[Key, ...]) -> Drawn:
         """Metrics of the test parts of these trainings taken together; a picture must not stand in two of them."""
         if keys not in self._found:
-            said = {name: logits for key in keys for name, logits in self.results[key].test.items()}
+            said = {name: logits for key in keys for name, logits in self._answers[key].items()}
             targets = np.array([CLASSES.index(self._pictures[name][0]) for name in said])
             groups = [self._number[self._pictures[name][1]] for name in said]
             found = figures(np.array(list(said.values())), targets, self._counts[:, groups])
@@ -92,7 +102,7 @@ class _Draws:
         return {metric: np.mean([one[metric] for one in found], axis=0) for metric in METRICS}
 
 
-def _summary(study: Study, row: Row, done: dict[str, list[Job]], draws: _Draws) -> Summary:
+def _summary(study: Study, row: Row, done: dict[str, list[Job]], results: dict[Key, Result], draws: Draws) -> Summary:
     own = done[row.slug]
     other = next((done[r.slug] for r in study.rows if r.name == row.against), None)
     have = {(job.seed, job.fold) for job in own}
@@ -107,7 +117,7 @@ def _summary(study: Study, row: Row, done: dict[str, list[Job]], draws: _Draws) 
         pooled=_pooled(row, own, other, draws),
         seeds=seeds,
         spread=spread,
-        seconds=sum(draws.results[job.key].seconds for job in own),
+        seconds=sum(results[job.key].seconds for job in own),
     )
 
 
@@ -115,22 +125,26 @@ def _folds(jobs: list[Job] | None, folds: tuple[int, ...], inside: bool) -> list
     return None if jobs is None else [job for job in jobs if (job.fold in folds) == inside]
 
 
-def _mean(own: list[Job], other: list[Job] | None, draws: _Draws) -> Mean:
+def _mean(own: list[Job], other: list[Job] | None, draws: Draws) -> Mean:
     keys = {(job.seed, job.fold): (job.key,) for job in own}
     against = {(job.seed, job.fold): (job.key,) for job in other or ()}
-    return _compared(keys, against, draws, other is not None)
+    return compared(keys, against, draws, other is not None)
 
 
-def _pooled(row: Row, own: list[Job], other: list[Job] | None, draws: _Draws) -> Mean:
+def _pooled(row: Row, own: list[Job], other: list[Job] | None, draws: Draws) -> Mean:
     def whole(jobs: list[Job]) -> dict[int, tuple[Key, ...]]:
         seeds = dict.fromkeys(job.seed for job in jobs)
         found = {s: tuple(sorted(job.key for job in jobs if job.seed == s and job.fold in row.folds)) for s in seeds}
         return {s: keys for s, keys in found.items() if len(keys) == len(row.folds)}
 
-    return _compared(whole(own), whole(other or []), draws, other is not None)
+    return compared(whole(own), whole(other or []), draws, other is not None)
 
 
-def _compared(own: dict, other: dict, draws: _Draws, has_other: bool) -> Mean:
+def compared(own: dict, other: dict, draws: Draws, has_other: bool) -> Mean:
+    """The mean over the units of `own`, and minus the mean of `other` on the units that both have.
+
+    own, other: unit (a seed and fold, or a pooled seed) -> the trainings whose answers are judged together there.
+    """
     shared = [unit for unit in own if unit in other]
     difference = None
     if has_other and shared:
@@ -145,7 +159,7 @@ def _compared(own: dict, other: dict, draws: _Draws, has_other: bool) -> Mean:
     )
 
 
-def _by_seed(row: Row, own: list[Job], draws: _Draws) -> tuple[dict, dict[str, float | None]]:
+def _by_seed(row: Row, own: list[Job], draws: Draws) -> tuple[dict, dict[str, float | None]]:
     seeds: dict[int, dict[str, float | None]] = {}
     for seed in row.seeds:
         keys = [(job.key,) for job in own if job.seed == seed]
