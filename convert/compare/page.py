@@ -14,6 +14,8 @@ from train.studies.grid.results import Pictures
 from train.studies.grid.study import Study
 from train.studies.grid.table import METRICS, TITLES
 
+# Load's figures, and how they are written
+_LOAD = {"fps": ".0f", "cpu_ms": ".3f", "cpu_percent": ".0f", "memory_mb": ".1f", "own_mb": ".1f", "warmer_c": "+.1f"}
 PAGE, TABLE, NUMBERS, FIGURE = "README.md", "compare.csv", "compare.json", "compare.png"
 
 
@@ -62,6 +64,7 @@ def markdown(study: Study, pictures: Pictures, found: Sequence[Line], metric: st
         *(_row(line, metric) for line in found),
         "",
         *_missing(found),
+        *_loads(found),
         *_choice(found, metric),
     ]
     return "\n".join(text) + "\n"
@@ -86,6 +89,27 @@ def _row(line: Line, metric: str) -> str:
 
 def _number(value: float | None, how: str) -> str:
     return "" if value is None else format(value, how)
+
+
+def _loads(found: Sequence[Line]) -> list[str]:
+    known = [line for line in found if line.load]
+    if not known:
+        return []
+    text = [
+        "## What each file takes of the machine",
+        "",
+        "Without a pause, one thread, each file in a process of its own, one after the other. CPU ms: of an inference, "
+        "what energy goes by where no gauge tells the watts. CPU: 100 = a core. Memory: the most that the process with "
+        "interpreter and file ever had, and the part of it since before the file was opened.",
+        "",
+        "| row | file | FPS | CPU ms | CPU % | peak MiB | of these for the file | warmer, C |",
+        "|" + "---|" * (2 + len(_LOAD)),
+    ]
+    for line in known:
+        values = {name: getattr(line.load, name) for name in _LOAD}
+        cells = ["unknown" if value is None else format(value, _LOAD[name]) for name, value in values.items()]
+        text.append(f"| {line.row} | {line.variant} | {' | '.join(cells)} |")
+    return [*text, ""]
 
 
 def _missing(found: Sequence[Line]) -> list[str]:
@@ -121,7 +145,8 @@ def _csv(found: Sequence[Line]) -> str:
         "row file trainings planned".split()
         + [f"{name}{end}" for name in METRICS for end in ends]
         + [f"lost_{name}{end}" for name in METRICS for end in ends]
-        + "kilobytes parameters multiply_adds height width ms_p50 ms_p95 ratio why".split()
+        + "kilobytes parameters multiply_adds height width ms_p50 ms_p95 ratio".split()
+        + [*_LOAD, "why"]
     )
     for line in found:
         unknown = Estimate(None)
@@ -139,6 +164,7 @@ def _csv(found: Sequence[Line]) -> str:
                 *lost,
                 *costs,
                 *time,
+                *(None if line.load is None else getattr(line.load, name) for name in _LOAD),
                 line.why,
             ]
         )

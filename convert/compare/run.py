@@ -9,9 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from convert.compare import page
+from convert.compare.alone import load
 from convert.compare.made import Made, made, run_of
 from convert.compare.table import Line, lines
-from convert.compare.timing import Time, times
+from convert.compare.timing import times
 from device import RESEARCH_NOTICE
 from device.bundle import VARIANTS
 from device.errors import UserError
@@ -52,8 +53,10 @@ def main(arguments: list[str]) -> int:
     trained = results.read_results(args.results, study.jobs())
     results.check_consistent(args.results, study, pictures, trained)
     found, failed = _made(study, trained, args, variants)
-    timed = _timed(found, args.out, variants)
-    table = lines(study, pictures, trained, found, variants, timed, failed, args.repeats)
+    paths = _one_each(found, args.out, variants)
+    timed = dict(zip(paths, times(list(paths.values())), strict=True)) if paths else {}
+    loads = {key: load(path) for key, path in paths.items()}
+    table = lines(study, pictures, trained, found, variants, timed, loads, failed, args.repeats)
     command = f"busi-kd convert compare {shlex.join(arguments)}"
     path = page.write(args.out, study, pictures, table, args.metric, hardware(), command)
     print(f"{path.read_text(encoding='utf-8')}\nWritten: {path}")
@@ -84,14 +87,14 @@ def _made(study: Study, trained: dict, args: argparse.Namespace, variants: tuple
     return found, failed
 
 
-def _timed(found: dict[Key, Made], out: Path, variants: tuple) -> dict[tuple[str, str], Time]:
-    """Of each row the files of its first training; which one it is changes nothing."""
+def _one_each(found: dict[Key, Made], out: Path, variants: tuple) -> dict[tuple[str, str], Path]:
+    """Of each row the files of its first training: which one it is changes no time."""
     paths: dict[tuple[str, str], Path] = {}
     for (slug, seed, fold), one in found.items():
         for variant in variants:
             if one.test.get(variant):
                 paths.setdefault((slug, variant), out / FILES / slug / f"{seed}-{fold}" / f"{variant}.tflite")
-    return dict(zip(paths, times(list(paths.values())), strict=True)) if paths else {}
+    return paths
 
 
 def _lacks(line: Line) -> bool:

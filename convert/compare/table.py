@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
+from convert.compare.alone import Load
 from convert.compare.made import Made
 from convert.compare.timing import Time
 from device.bundle import Estimate
@@ -19,8 +20,8 @@ class Line:
     """One row of a study in one form: its network (variant None) or a file.
 
     trainings of planned: how many stand behind the figures. figures: 0..1, means over folds and seeds with 95 %
-    intervals; lost: minus those of the network, paired. kilobytes: mean over trainings; time: of one file; each None
-    where there is none. why: what is missing, one sentence, or None.
+    intervals; lost: minus those of the network, paired. kilobytes: mean over trainings; time, load: of one file; each
+    None where there is none. why: what is missing, one sentence, or None.
     """
 
     row: str
@@ -34,6 +35,7 @@ class Line:
     multiply_adds: int | None
     size: tuple[int, int] | None
     time: Time | None
+    load: Load | None
     why: str | None
 
     @property
@@ -49,10 +51,12 @@ def lines(
     made: Mapping[Key, Made],
     variants: Sequence[str],
     times: Mapping[tuple[str, str], Time],
+    loads: Mapping[tuple[str, str], Load],
     failed: Mapping[str, str],
     repeats: int = 1000,
 ) -> list[Line]:
-    """A Line per row of `study` and form. times: (row's folder name, variant) -> time. failed: a row's folder name ->
+    """A Line per row of `study` and form. times, loads: (row's folder name, variant) -> what was
+    measured. failed: a row's folder name ->
     why it has no files. Every file is compared with its own network, within each resampling (train/studies/grid)."""
     rows, answers = [], dict(results)
     for row in study.rows:
@@ -85,6 +89,7 @@ def lines(
                     some.multiply_adds if some else None,
                     some.size if some else None,
                     times.get((row.slug, variant)) if variant else None,
+                    loads.get((row.slug, variant)) if variant else None,
                     _why(row, variant, own, failed),
                 )
             )

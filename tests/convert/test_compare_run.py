@@ -35,6 +35,8 @@ def test_every_file_is_there_asked_and_timed(compared: tuple[Path, list[str]]) -
         assert line["parameters"] > 0 < line["multiply_adds"]
         if line["variant"]:
             assert line["time"]["p50"] > 0
+            assert line["load"]["cpu_ms"] > 0
+            assert 0 < line["load"]["own_mb"] < line["load"]["memory_mb"]
             answers = json.loads((folder / "files/files" / line["row"] / "0-0" / "answers.json").read_text())
             result = json.loads((folder / "out/results" / line["row"] / "0-0.json").read_text())
             assert list(answers["test"][line["variant"]]) == list(result["test"])
@@ -44,6 +46,7 @@ def test_every_file_is_there_asked_and_timed(compared: tuple[Path, list[str]]) -
     page = (folder / "files" / "README.md").read_text()
     assert "All pictures are SYNTHETIC phantoms." in page
     assert "busi-kd convert compare" in page
+    assert "## What each file takes of the machine" in page
 
 
 def test_what_is_made_stays_and_what_is_gone_is_told(

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from made_up_study import made_up
 
+from convert.compare.alone import Load
 from convert.compare.made import Made
 from convert.compare.page import markdown
 from convert.compare.plot import draw
@@ -23,7 +24,7 @@ def line(name: str, kilobytes: float | None, value: float, half: float, time: fl
     known = {"trainings": 5, "planned": 5} | more
     timed = None if time is None else Time(time, time, 1.0)
     return Line(name, "int8-full", **known, figures=figures, lost=None, kilobytes=kilobytes, parameters=1,
-                multiply_adds=1, size=(96, 96), time=timed, why=None)  # fmt: skip
+                multiply_adds=1, size=(96, 96), time=timed, load=None, why=None)  # fmt: skip
 
 
 def test_the_smallest_within_one_standard_error_is_recommended() -> None:
@@ -56,7 +57,8 @@ def test_a_file_is_compared_with_its_own_network(tmp_path: Path) -> None:
                                       {"int8-full": "cannot be opened"} if slug == "narrow" else {})  # fmt: skip
     times = {("wide", "float32"): Time(2.0, 3.0, 1.0), ("wide", "int8-full"): Time(1.0, 1.5, 0.5)}
     failed = {"narrow": "narrow, seed 0, fold 0: its network was not kept"}
-    found = lines(study, pictures, results, made, VARIANTS, times, failed, repeats=50)
+    loads = {("wide", "float32"): Load(250.0, 4.0, 99.6, 61.2, 3.44, None)}
+    found = lines(study, pictures, results, made, VARIANTS, times, loads, failed, repeats=50)
     assert [one.name for one in found] == [
         "wide", "wide, float32", "wide, int8-full", "narrow", "narrow, float32", "narrow, int8-full",
     ]  # fmt: skip
@@ -77,11 +79,14 @@ def test_a_file_is_compared_with_its_own_network(tmp_path: Path) -> None:
     assert "- narrow, int8-full: cannot be opened" in page
     assert "**wide, float32** (8.00 kB)" in page
     assert f"| wide | int8-full | {wide.planned} |" in page
+    assert "| wide | float32 | 250 | 4.000 | 100 | 61.2 | 3.4 | unknown |" in page
     assert draw(found, METRIC, "balanced accuracy", synthetic=True).startswith(b"\x89PNG")
 
 
 def test_nothing_trained_is_nothing_recommended(tmp_path: Path) -> None:
     study, pictures, _ = made_up(tmp_path, ROWS, {"wide": 1.4, "narrow": 0.7})
-    found = lines(study, pictures, {}, {}, VARIANTS, {}, {}, repeats=10)
+    found = lines(study, pictures, {}, {}, VARIANTS, {}, {}, {}, repeats=10)
     assert {one.why for one in found if one.variant} == {"no training of this row is finished"}
-    assert "nothing to recommend" in markdown(study, pictures, found, METRIC, "a test", "")
+    page = markdown(study, pictures, found, METRIC, "a test", "")
+    assert "nothing to recommend" in page
+    assert "takes of the machine" not in page
