@@ -65,10 +65,23 @@ def test_echoes_leave_the_outline_alone(phantoms: Path) -> None:
     data = read_dataset(phantoms)
     shown = outlined(data.pictures[:6], ("benign",), PRE, "training")
     changes = Augment(flip=0.0, gain=0.3, offset=20, gamma=0.5, speckle=0.3, blur=1.0, shadow=1.0, erase=1.0, text=1.0)
-    items, plain = training_set(shown, SegRecipe(augment=changes)), validation_set(shown)
+    recipe = SegRecipe(augment=changes)
+    items, plain = training_set(shown, recipe), validation_set(shown, recipe)
     for index in range(len(items)):
         assert torch.equal(items[index]["mask"], plain[index]["mask"])
         assert not torch.equal(items[index]["luma"], plain[index]["luma"])
+
+
+def test_normal_pictures_may_teach_the_class_head_alone(phantoms: Path) -> None:
+    every = ("benign", "malignant", "normal")
+    shown = outlined(read_dataset(phantoms).pictures, every, PRE, "training")
+    for learnt, known in ((("benign", "malignant"), {"benign", "malignant"}), ((), set(every))):
+        recipe = SegRecipe(train_on=every, outlines_of=learnt)
+        for items in (training_set(shown, recipe), validation_set(shown, recipe)):
+            found = {p.label for n, p in enumerate(shown.pictures) if items[n]["mask_known"]}
+            assert found == known
+    with pytest.raises(ValueError, match="must name classes of train_on"):
+        SegRecipe(train_on=("benign",), outlines_of=("malignant",))
 
 
 class _Bright(nn.Module):

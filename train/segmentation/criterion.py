@@ -31,7 +31,8 @@ class Truth(nn.Module):
 
 
 class Taught(nn.Module):
-    """share * soft loss towards a teacher's outline, mean over the pictures that it answers for.
+    """share * soft loss towards a teacher's outline, mean over the pictures that it answers for and whose outline is
+    learnt.
 
     teacher: luma -> (N, 1, h, w) logits, frozen. own: numbers of the classes it answers for, None for all.
     """
@@ -45,9 +46,9 @@ class Taught(nn.Module):
     def forward(self, batch: Batch, answer: Heads) -> dict[str, Tensor]:
         size, target = batch["luma"].shape[2:], batch["target"]
         values = self.loss(enlarged(answer.mask, size), enlarged(self.teacher(batch["luma"]), size))
-        chosen = torch.ones_like(values)
+        chosen = batch["mask_known"].to(values)
         if self.own is not None:
-            chosen = torch.isin(target, torch.tensor(self.own, device=target.device)).to(values)
+            chosen = chosen * torch.isin(target, torch.tensor(self.own, device=target.device))
         return {self.name: self.share * mean_of(values, chosen)}
 
 

@@ -39,10 +39,15 @@ def outlined(pictures: tuple[Picture, ...], train_on: tuple[str, ...], preproces
 
 def training_set(shown: Outlined, recipe: SegRecipe, answers: Answers | None = None) -> LumaSet:
     """What the network sees: pictures and masks are augmented together, geometry on both, echoes on the picture."""
-    known = np.ones(len(shown.targets), bool)
+    known = _learnt(shown, recipe)
     return LumaSet(shown.lumas, shown.targets, recipe.augment, recipe.seed, shown.masks, known, answers)
 
 
-def validation_set(shown: Outlined) -> LumaSet:
+def validation_set(shown: Outlined, recipe: SegRecipe) -> LumaSet:
     """The pictures as they are."""
-    return LumaSet(shown.lumas, shown.targets, masks=shown.masks, masks_known=np.ones(len(shown.targets), bool))
+    return LumaSet(shown.lumas, shown.targets, masks=shown.masks, masks_known=_learnt(shown, recipe))
+
+
+def _learnt(shown: Outlined, recipe: SegRecipe) -> np.ndarray:
+    """(N,) bool: whose outline is learnt."""
+    return np.array([picture.label in recipe.outlined for picture in shown.pictures], bool)

@@ -101,7 +101,8 @@ class ClassTask:
 class SegRecipe:
     """L = hard_share * hard loss + sum over teachers (share * soft loss) + features * L1(features) (+ classes).
 
-    train_on: the classes whose pictures train and validate; a normal picture's outline is empty. hard: see losses.py.
+    train_on: the classes whose pictures train and validate; a normal picture's outline is empty. outlines_of: those of
+    them whose outlines are learnt, () for all: the others teach the class head alone. hard: see losses.py.
     features: weight of the intermediate layers' L1 (train/objectives/features.py); feature_teacher: the row whose
     layers are followed. classes: of `two-heads`, which needs all three classes. int8_epochs: so many of the last epochs
     feel the rounding of int8 (train/rounding.py), which only timm's layers know.
@@ -115,6 +116,7 @@ class SegRecipe:
     network: SegNetwork = field(default_factory=SegNetwork)
     fit: SegFit = field(default_factory=SegFit)
     train_on: tuple[Label, ...] = ("benign", "malignant")
+    outlines_of: tuple[Label, ...] = ()
     hard: Hard = "weight-balance"
     hard_share: float = 1.0
     teachers: tuple[TeacherTerm, ...] = ()
@@ -124,12 +126,19 @@ class SegRecipe:
     classes: ClassTask | None = None
     int8_epochs: int = 0
 
+    @property
+    def outlined(self) -> tuple[str, ...]:
+        """The classes whose outlines are learnt."""
+        return self.outlines_of or self.train_on
+
     def __post_init__(self) -> None:
         check_seed("seed", self.seed)
         if not self.train_on or len(set(self.train_on)) != len(self.train_on):
             raise ValueError(f"train_on {list(self.train_on)} must name one class or more, each once.")
         if set(self.train_on) == {"normal"}:
             raise ValueError("train_on holds normal alone, which has no lesion; add benign or malignant.")
+        if not set(self.outlines_of) <= set(self.train_on) or set(self.outlines_of) == {"normal"}:
+            raise ValueError(f"outlines_of {list(self.outlines_of)} must name classes of train_on, not normal alone.")
         if self.hard_share <= 0:
             raise ValueError(f"hard_share must be above 0, not {self.hard_share}.")
         if self.features < 0 or len({bool(self.features), bool(self.feature_pairs), bool(self.feature_teacher)}) > 1:

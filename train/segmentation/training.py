@@ -116,7 +116,7 @@ def train(
     criterion = make_criterion(recipe, network, teaching, soft is not None)
     runs.claim(out, identity, split, data)
     module = Segmenting(network, criterion, recipe.fit, recipe.seed, recipe.int8_epochs)
-    epoch, seconds = fit.fitted(module, training_set(shown, recipe, answers), validation_set(checked), out)
+    epoch, seconds = fit.fitted(module, training_set(shown, recipe, answers), validation_set(checked, recipe), out)
     return finish(
         out,
         network,
