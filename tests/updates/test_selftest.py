@@ -43,7 +43,7 @@ def test_the_frames_are_those_of_the_record() -> None:
 def test_the_model_that_ships_answers_as_it_did() -> None:
     for folder in shipped.shipped():
         bundle, _ = trust.load(folder, Trust((trust.SHIPPED_KEYS,)))
-        assert selftest.check(bundle, open_bundle(bundle)) is True  # after another one ships, see selftest.RECORDED
+        assert selftest.check(bundle, open_bundle(bundle)) is True
 
 
 def test_only_an_8_bit_output_is_recorded(bundle_dir: Path, recorded: Bundle) -> None:
