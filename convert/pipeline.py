@@ -125,7 +125,8 @@ def subject_of(run: runs.Run, split: Split, recipe: ConvertRecipe, derived: Deri
     hard = Hard(frames, shown, fit.predict(run.network, shown))
     masks = None
     if isinstance(run.network, two_heads.ClassOutput):
-        masks = outlined(run.network.both, pictures, lumas, groups, len(split.val), preprocess)
+        learnt = run.segmentation.recipe.outlined
+        masks = outlined(run.network.both, pictures, lumas, groups, len(split.val), preprocess, learnt)
     found = limits(reference, held_out, recipe, derived)
     return Subject(run, recipe, held_out, hard, derived, found, outlined=masks)
 
@@ -231,7 +232,7 @@ def masks_of(variant: Variant, model: Model, subject: Subject) -> FileMasks:
             f"{variant}: the converter was given a mask of {about.grid} places and has left {found}; choose another "
             "network.backbone."
         )
-    stored = run_masks(model, subject.held_out.lumas)
+    stored = run_masks(model, about.lumas)
     return FileMasks(variant, *compare_masks(stored, cut_of(model.mask, THRESHOLD), about))
 
 

@@ -63,9 +63,9 @@ def recipe_of(run: runs.Run, convert: ConvertRecipe) -> dict:
 
 def trained_on(meta: SegMeta) -> str:
     """Whose outlines the mask head has learnt, in words."""
-    count, classes = meta.split["pictures"]["train"], ", ".join(meta.recipe.train_on)
+    count, classes = meta.split["pictures"]["train"], ", ".join(meta.recipe.outlined)
     teachers = f", and what {len(meta.teachers)} outlining teacher(s) say" if meta.teachers else ""
-    return f"outlines of {meta.data_name}, {count} training pictures ({classes}){teachers}"
+    return f"outlines of {meta.data_name}, {classes}, of {count} training pictures{teachers}"
 
 
 def _kind(folder: Path) -> str | None:

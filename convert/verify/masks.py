@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from device.bundle import Estimate
+from device.errors import UserError
 from device.outline import lesion
 from device.preprocess import Preprocess, read_picture
 from device.runtime import Model
@@ -40,10 +41,12 @@ class Packed:
 
 @dataclass(frozen=True)
 class Outlined:
-    """The N held-out pictures with what PyTorch outlines in each (at the picture's size) and what is true, None where
-    nobody drew it. grid: (h, w) of the network's mask. val: so many are of the validation part, and come first."""
+    """The N held-out pictures of the classes whose outlines the network has learnt, with what PyTorch outlines in each
+    (at the picture's size) and what is true, None where nobody drew it. lumas: (N, H, W) as prepared. grid: (h, w) of
+    the network's mask. val: so many are of the validation part, and come first."""
 
     pictures: tuple[Picture, ...]
+    lumas: np.ndarray
     reference: tuple[Packed, ...]
     truths: tuple[Packed | None, ...]
     groups: np.ndarray
@@ -93,11 +96,18 @@ def outlined(
     groups: np.ndarray,
     val: int,
     preprocess: Preprocess,
+    learnt: Sequence[str],
 ) -> Outlined:
-    """Ask a PyTorch network with a mask about `lumas` (N, H, W), the prepared `pictures`.
+    """Ask a PyTorch network with a mask about `lumas` (N, H, W), the prepared `pictures`, as far as they are of the
+    classes `learnt`: what a mask head says of others is nothing that anybody taught it.
 
-    Raises UserError when a picture or a drawn mask does not decode.
+    Raises UserError when there is none of them, or a picture or a drawn mask does not decode.
     """
+    chosen = [n for n, picture in enumerate(pictures) if picture.label in learnt]
+    if not chosen:
+        raise UserError(f"no held-out picture is {' or '.join(learnt)}, so masks cannot be compared; give more data.")
+    val = sum(n < val for n in chosen)
+    pictures, lumas, groups = [pictures[n] for n in chosen], lumas[chosen], groups[chosen]
     planes = _planes(network, lumas)
     reference, truths = [], []
     for picture, plane in zip(pictures, planes, strict=True):
@@ -105,7 +115,7 @@ def outlined(
         reference.append(Packed.of(lesion(plane, 0.0, shape, preprocess)))
         truth = truth_of(picture, shape)
         truths.append(None if truth is None else Packed.of(truth))
-    return Outlined(tuple(pictures), tuple(reference), tuple(truths), groups, val, preprocess, planes.shape[1:])
+    return Outlined(tuple(pictures), lumas, tuple(reference), tuple(truths), groups, val, preprocess, planes.shape[1:])
 
 
 @torch.no_grad()

@@ -8,11 +8,14 @@ import pytest
 
 from convert.report_masks import FileMasks, section, write_mask_sheets
 from convert.verify.gates import mask_reasons
-from convert.verify.masks import MaskParity, Outlined, Packed, compare_masks, overlap
+from convert.verify.masks import MaskParity, Outlined, Packed, compare_masks, outlined, overlap
 from device.bundle import Estimate
+from device.errors import UserError
 from device.preprocess import Preprocess
-from train.data.busi import Picture
+from train.data.busi import Picture, write_picture
 from train.recipe import ConvertRecipe
+from train.segmentation.networks.make import make
+from train.segmentation.recipe import SegNetwork
 
 SIDE = 56
 PREPROCESS = Preprocess(SIDE, SIDE)  # as fine as the mask: nothing is interpolated, and figures can be had by hand
@@ -30,11 +33,32 @@ def about(
     pictures = tuple(Picture(f"{n}.png", folder / f"{n}.png", "benign", ()) for n in range(len(references)))
     packed = tuple(None if one is None else Packed.of(one) for one in truths)
     groups = np.array([f"g{n}" for n in range(len(references))])
-    return Outlined(pictures, tuple(map(Packed.of, references)), packed, groups, val, PREPROCESS, (SIDE, SIDE))
+    lumas = np.zeros((len(references), SIDE, SIDE), np.uint8)
+    return Outlined(pictures, lumas, tuple(map(Packed.of, references)), packed, groups, val, PREPROCESS, (SIDE, SIDE))
 
 
 def stored(masks: list[np.ndarray]) -> np.ndarray:
     return np.stack([np.where(mask, 3.0, -3.0).astype(np.float32) for mask in masks])
+
+
+def test_masks_are_compared_on_the_classes_that_were_learnt(tmp_path: Path) -> None:
+    """Two validation pictures, two test pictures; the second and the third are normal."""
+    labels = ("benign", "normal", "normal", "malignant")
+    pictures = tuple(Picture(f"{n}.png", tmp_path / f"{n}.png", label, ()) for n, label in enumerate(labels))
+    for picture in pictures:
+        write_picture(picture.path, np.zeros((SIDE, SIDE), np.uint8))
+    lumas = np.arange(4, dtype=np.uint8)[:, None, None] * np.ones((1, 64, 64), np.uint8)
+    network, groups = make(SegNetwork("two-heads", width=8), (64, 64), None, fresh=True), np.array(list("abcd"))
+    for learnt, names, val in (
+        (("benign", "malignant"), ["0.png", "3.png"], 1),
+        (("benign", "malignant", "normal"), ["0.png", "1.png", "2.png", "3.png"], 2),
+    ):
+        found = outlined(network, pictures, lumas, groups, 2, Preprocess(64, 64), learnt)
+        assert ([picture.name for picture in found.pictures], found.val) == (names, val)
+        assert found.lumas[:, 0, 0].tolist() == [int(name[0]) for name in names]
+        assert found.groups.tolist() == ["abcd"[int(name[0])] for name in names]
+    with pytest.raises(UserError, match="no held-out picture is malignant"):
+        outlined(network, pictures[:2], lumas[:2], groups[:2], 1, Preprocess(64, 64), ("malignant",))
 
 
 def test_dice_and_iou_by_hand() -> None:
