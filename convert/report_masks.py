@@ -36,8 +36,9 @@ def section(files: list[FileMasks], sheets: list[str]) -> list[str]:
         "",
         f"Against PyTorch's on {files[0].parity.pictures} held-out pictures of the classes whose outlines it has "
         "learnt, at each picture's own size, cut at a probability of 0.5; percent [95 % interval over groups]. Two "
-        "empty masks count 100 and stand in a column of their own, an empty one beside one that is not counts 0. Truth: the outlines drawn in the data set, on the "
-        "lesions of the test part; minus PyTorch: on all held-out lesions, paired, percentage points.",
+        "empty masks count 100 and stand in a column of their own, an empty one beside one that is not counts 0. "
+        "Truth: the outlines drawn in the data set, on the lesions of the test part; minus PyTorch: on all held-out "
+        "lesions, paired, percentage points.",
         "",
         "| file | Dice | IoU | both empty | one empty | Dice where something is outlined | Dice with the truth "
         "| minus PyTorch |",
