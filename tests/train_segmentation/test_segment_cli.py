@@ -129,6 +129,7 @@ def test_what_does_not_fit_is_refused(
     refused(capsys, _call(other, phantoms, groups, out), "trained with another recipe")
     without = ["train", "segment", study, phantoms, "--no-groups", "--out", out]
     refused(capsys, without, "trained with another split")
+    refused(capsys, _call(study, phantoms, groups, out, "--classifier", str(tmp_path)), "holds no results")
 
 
 def test_tables_can_be_written_without_the_data(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
