@@ -80,6 +80,11 @@ class Flat:
         data = self.model.buffers[self.tensors[number].buffer].data
         return None if data is None or len(data) == 0 else np.frombuffer(bytes(data), np.int8)
 
+    def set_constant(self, number: int, values: np.ndarray) -> None:
+        """Write the int8 values of a tensor that the file holds; of its shape."""
+        raw = np.frombuffer(values.astype(np.int8).tobytes(), np.uint8)
+        self.model.buffers[self.tensors[number].buffer].data = raw
+
     def bias(self, layer: Layer) -> tuple[np.ndarray, np.ndarray]:
         """(int32 (C,), scale (C,) float64) of a quantised layer's bias; real value = int32 * scale."""
         tensor = self.tensors[layer.inputs[2]]

@@ -13,6 +13,7 @@ from convert.quantise.flat import Flat
 from convert.quantise.how import How
 from convert.quantise.portable import clear_of_ties
 from convert.quantise.ranges import TAIL, least_error, observe, with_ranges
+from convert.quantise.reach import within_reach
 from convert.quantise.slim import slim
 from convert.quantise.stem import merge_columns
 from convert.spread import spread
@@ -49,7 +50,7 @@ def quantise(
     quantised = int8()
     if how.float_operators:
         quantised = int8(denylisted_nodes=_noisiest(calibrated, quantised, few, how.float_operators))
-    quantised = clear_of_ties(quantised)
+    quantised = clear_of_ties(within_reach(quantised))
     if how.bias_pictures:
         quantised = corrected(
             calibrated, quantised, samples, [samples[i] for i in spread(len(samples), how.bias_pictures)]
