@@ -54,8 +54,9 @@ def test_they_are_those_of_scikit_learn_as_a_mean_over_folds(tmp_path: Path) -> 
     for fold in (0, 1):
         write_result(tmp_path, _alone(pictures, fold, 10 + fold))
     classifier = read_classifier(tmp_path / "results" / "alone")
-    bare, found = class_heads(study, pictures, results, 50, classifier)
-    assert (bare.row.name, found.row) == ("two heads, labels alone", row)
+    heads = {head.row.name: head for head in class_heads(study, pictures, results, 50, classifier)}
+    assert list(heads) == [one.name for one in study.rows]  # each row of this study has a class head
+    bare, found = heads["two heads, labels alone"], heads["two heads"]
     assert (bare.mean.trainings, bare.mean.mean["accuracy"].value, bare.mean.difference) == (0, None, None)
     assert (found.mean.trainings, found.mean.shared) == (2, 2)
     own = [_figures(pictures, result.classes) for result in results.values()]
@@ -79,9 +80,9 @@ def test_differences_are_taken_where_both_were_trained() -> None:
     study, pictures = read_study("two-heads", folds=(0, 1), seeds=(0,)), _pictures()
     row = study.row("two heads")
     results = {job.key: _result(pictures, job.key, schema.dump(row.recipe), job.fold) for job in study.jobs([row])}
-    mean = class_heads(study, pictures, results, 20, Classifier("alone", {(0, 1): _alone(pictures, 1, 11)}))[1].mean
+    mean = class_heads(study, pictures, results, 20, Classifier("alone", {(0, 1): _alone(pictures, 1, 11)}))[-1].mean
     assert (mean.trainings, mean.shared) == (2, 1)
-    elsewhere = class_heads(study, pictures, results, 20, Classifier("alone", {(3, 1): _alone(pictures, 1, 11)}))[1]
+    elsewhere = class_heads(study, pictures, results, 20, Classifier("alone", {(3, 1): _alone(pictures, 1, 11)}))[-1]
     assert (elsewhere.mean.shared, elsewhere.mean.difference) == (0, None)
 
 
@@ -102,4 +103,4 @@ def test_a_network_that_only_outlined_counts_as_not_trained() -> None:
     study, pictures = read_study("two-heads", folds=(0,), seeds=(0,)), _pictures()
     row = study.row("two heads")
     bare = {study.jobs([row])[0].key: replace(_result(pictures, ("two-heads", 0, 0), {}, 0), classes={})}
-    assert class_heads(study, pictures, bare, 20)[1].mean.trainings == 0
+    assert class_heads(study, pictures, bare, 20)[-1].mean.trainings == 0
