@@ -49,7 +49,7 @@ def test_the_page_has_the_board_its_figures_and_what_others_published(real: Path
     text, said = (real / "README.md").read_text(), report(real)
     row = said["rows"][0]
     assert f"| {row['interpreter_ms']['p50']:,.2f} | {row['path_ms']['p50']:,.2f} |" in text
-    assert f"| busi-ship int8-full | {row['bundle_id']} | 1 | 1,817 |" in text
+    assert f"| busi-ship int8-full | {row['bundle_id']} | 1 | 1,823 |" in text
     assert "cooling: fan \\| &lt;b&gt;big&lt;/b&gt;." in text
     assert "| ? ? | ? | 1 | broken/bundle.json: " in text
     assert "61.46" in text
