@@ -17,17 +17,11 @@ from train.external.page import copies_said
 from train.segmentation.external import Outliner, OutlinerRow, truth
 from train.segmentation.scores import Score
 from train.segmentation.sheet import LEGEND, PATIENTS, chosen, page, tile
+from train.segmentation.tables import HEADS
 
 MARK, WHAT = "outlines.json", "judgement of outlines"
 PAGE, SCORES = "report.md", "pictures.csv"
-_HEADS = {
-    "dice": "Dice",
-    "iou": "IoU",
-    "precision": "precision",
-    "recall": "recall",
-    "hd95": "HD95, px",
-    "lesions_found": "lesions found",
-}
+_FIGURES = ("dice", "iou", "precision", "recall", "hd95", "lesions_found")
 _SHOWN = 4  # best, median and worst outlines of a set, each
 
 
@@ -47,12 +41,12 @@ def markdown(
     lines += ["These sets are for testing only. Percent but for HD95 [95 % interval].", ""]
     of_sets = {one.name for one in sets}
     lines += [*copies_said(None if copies is None else [c for c in copies if c.set in of_sets], data), ""]
-    lines += ["| network | networks | set | lesion pictures | " + " | ".join(_HEADS.values()) + " |"]
-    lines += ["|" + "---|" * (4 + len(_HEADS))]
+    lines += ["| network | networks | set | lesion pictures | " + " | ".join(HEADS[name] for name in _FIGURES) + " |"]
+    lines += ["|" + "---|" * (4 + len(_FIGURES))]
     for row in rows:
         name = row.title + (" SYNTHETIC" if row.synthetic else "")
         cells = [name, str(row.networks), row.set, str(len(row.pictures))]
-        cells += [(number if key == "hd95" else percent)(row.figures[key]) for key in _HEADS]
+        cells += [(number if key == "hd95" else percent)(row.figures[key]) for key in _FIGURES]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join([*lines, "", *_how(), "", *(f"- {one.source}" for one in sets)]) + "\n"
 
@@ -105,7 +99,7 @@ def write(
                     "set": row.set,
                     "synthetic": row.synthetic,
                     "pictures": len(row.pictures),
-                    "figures": {name: schema.dump(row.figures[name]) for name in _HEADS},
+                    "figures": {name: schema.dump(row.figures[name]) for name in _FIGURES},
                 }
                 for row in rows
             ],

@@ -25,7 +25,7 @@ TITLES = {
     "III": "Table III: one teacher and two",
     "ablation": "Ablations",
 }
-_HEADS = {
+HEADS = {
     "dice": "Dice",
     "iou": "IoU",
     "precision": "precision",
@@ -38,7 +38,7 @@ _HEADS = {
 }
 # (subset of the pictures, figure) of each table's columns; `difference` is that of Dice to the row named.
 _COLUMNS: dict[str, tuple[tuple[str, str], ...]] = {
-    "I": tuple(("all", name) for name in _HEADS),
+    "I": tuple(("all", name) for name in HEADS),
     "II": tuple((subset, name) for subset in ("benign", "malignant") for name in ("dice", "iou", "recall", "hd95")),
     "III": tuple(("all", name) for name in ("dice", "iou", "precision", "recall", "hd95", "lesions_found")),
     "ablation": tuple(("all", name) for name in ("dice", "iou", "hd95", "lesions_found", "false_area_normals")),
@@ -124,7 +124,7 @@ def _class_heads(
 
 def _columns(table: str) -> list[str]:
     both = table == "II"
-    return [f"{_HEADS[name]} ({subset})" if both else _HEADS[name] for subset, name in _COLUMNS[table]]
+    return [f"{HEADS[name]} ({subset})" if both else HEADS[name] for subset, name in _COLUMNS[table]]
 
 
 def _markdown(table: str, rows: list[Summary]) -> list[str]:
