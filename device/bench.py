@@ -32,8 +32,6 @@ one artefact for accuracy and latency, single stream, batch 1.
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -49,6 +47,7 @@ from device.bench_report import combine, failed, head, table, without_paths
 from device.bench_stream import FORMATS
 from device.bundle import META_FILE
 from device.capture.folder import list_pictures
+from device.child import answer_of
 from device.errors import UserError
 from device.phantom import CLASSES, make_phantom
 from device.preprocess import read_picture
@@ -180,25 +179,11 @@ def load_frames(pictures: Path | None) -> tuple[list[np.ndarray], str]:
 
 def run_row(request: dict[str, Any]) -> dict[str, Any]:
     """One round of one row in a process of its own: what device.bench_row found, or {"error": sentence}."""
-    # -P and PYTHONPATH: the child must run this very copy of device, whatever lies in the working directory.
-    search = [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH")]
     timeout = None if request["runs"] is not None else MEASURING_TIMEOUT_S + 10.0 * request["seconds"]
     try:
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "device.bench_row", json.dumps(request)],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, search))},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=timeout,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return {"error": f"the measurement did not end within {timeout:.0f} s and was stopped."}
-    if done.returncode == 0:
-        return json.loads(done.stdout.splitlines()[-1])
-    said = done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]
-    how = f"signal {-done.returncode}" if done.returncode < 0 else f"status {done.returncode}"
-    return {"error": f"the measuring process died ({how}): {said[-1][:200]}"}
+        return answer_of("device.bench_row", [json.dumps(request)], timeout)
+    except UserError as error:
+        return {"error": str(error)}
 
 
 def _warnings() -> list[str]:

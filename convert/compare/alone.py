@@ -5,8 +5,6 @@ called by `load` alone and answers with one line of JSON.
 """
 
 import json
-import os
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from device import schema
+from device.child import answer_of
 from device.errors import UserError
 from device.runtime import Model, find_backend
 from device.telemetry import Telemetry, peak_memory_mb
@@ -41,23 +40,12 @@ class Load:
 
 
 def load(path: Path, seconds: float = SECONDS) -> Load:
-    """The Load of a TFLite file. Raises UserError when it cannot be opened or the process ends early."""
-    # The child must run this very copy, whatever lies in the working directory.
-    search = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH")]
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "convert.compare.alone", str(path), str(seconds)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, search))},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=_TIMEOUT_S + 2 * seconds,
-        check=False,
-    )
-    lines = done.stdout.splitlines()
-    if done.returncode or not lines:
-        said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise UserError(f"{path}: could not be measured ({said[:200]}); convert it again.")
-    return schema.load(Load, json.loads(lines[-1]), path)
+    """The Load of a TFLite file. Raises UserError when it cannot be opened or the process ends early or hangs."""
+    try:
+        answer = answer_of("convert.compare.alone", [str(path), str(seconds)], _TIMEOUT_S + 2 * seconds)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    return schema.load(Load, answer, path)
 
 
 def measure(path: Path, seconds: float) -> Load:

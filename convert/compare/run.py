@@ -55,8 +55,8 @@ def main(arguments: list[str]) -> int:
     found, failed = _made(study, trained, args, variants)
     paths = _one_each(found, args.out, variants)
     timed = dict(zip(paths, times(list(paths.values())), strict=True)) if paths else {}
-    loads = {key: load(path) for key, path in paths.items()}
-    table = lines(study, pictures, trained, found, variants, timed, loads, failed, args.repeats)
+    loads, unmeasured = _loads(paths)
+    table = lines(study, pictures, trained, found, variants, timed, loads, failed | unmeasured, args.repeats)
     command = f"busi-kd convert compare {shlex.join(arguments)}"
     path = page.write(args.out, study, pictures, table, args.metric, hardware(), command)
     print(f"{path.read_text(encoding='utf-8')}\nWritten: {path}")
@@ -79,7 +79,7 @@ def _made(study: Study, trained: dict, args: argparse.Namespace, variants: tuple
             run = run_of(args.results, job)
             found[job.key] = made(run, data, args.out / FILES / slug / f"{seed}-{fold}", variants)
         except UserError as error:
-            failed[slug] = str(error)
+            failed[slug, None] = str(error)
             print(f"{job}: FAILED: {error}", flush=True)
             continue
         sizes = ", ".join(f"{name} {size:.2f} kB" for name, size in found[job.key].kilobytes.items())
@@ -95,6 +95,17 @@ def _one_each(found: dict[Key, Made], out: Path, variants: tuple) -> dict[tuple[
             if one.test.get(variant):
                 paths.setdefault((slug, variant), out / FILES / slug / f"{seed}-{fold}" / f"{variant}.tflite")
     return paths
+
+
+def _loads(paths: dict[tuple[str, str], Path]) -> tuple[dict, dict[tuple[str, str], str]]:
+    """What each file takes alone, and why others could not be measured."""
+    found, failed = {}, {}
+    for key, path in paths.items():
+        try:
+            found[key] = load(path)
+        except UserError as error:
+            failed[key] = str(error)
+    return found, failed
 
 
 def _lacks(line: Line) -> bool:

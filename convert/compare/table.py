@@ -52,12 +52,14 @@ def lines(
     variants: Sequence[str],
     times: Mapping[tuple[str, str], Time],
     loads: Mapping[tuple[str, str], Load],
-    failed: Mapping[str, str],
+    failed: Mapping[tuple[str, str | None], str],
     repeats: int = 1000,
 ) -> list[Line]:
-    """A Line per row of `study` and form. times, loads: (row's folder name, variant) -> what was
-    measured. failed: a row's folder name ->
-    why it has no files. Every file is compared with its own network, within each resampling (train/studies/grid)."""
+    """A Line per row of `study` and form. times, loads: (row's folder name, variant) -> what was measured.
+
+    failed: (row's folder name, variant) -> why that file was not measured; variant None: why there is no file. Every
+    file is compared with its own network, within each resampling (train/studies/grid).
+    """
     rows, answers = [], dict(results)
     for row in study.rows:
         rows.append(replace(row, against=None))
@@ -96,11 +98,12 @@ def lines(
     return found
 
 
-def _why(row: Row, variant: str | None, own: Mapping[Key, Made], failed: Mapping[str, str]) -> str | None:
+def _why(row: Row, variant: str | None, own: Mapping[Key, Made], failed: Mapping) -> str | None:
     if variant is None:
         return None
     broken = next((one.broken[variant] for one in own.values() if variant in one.broken), None)
-    return broken or failed.get(row.slug) or (None if own else "no training of this row is finished")
+    known = broken or failed.get((row.slug, variant)) or failed.get((row.slug, None))
+    return known or (None if own else "no training of this row is finished")
 
 
 def recommended(found: Sequence[Line], metric: str) -> tuple[Line, Line] | None:

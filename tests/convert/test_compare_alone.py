@@ -20,5 +20,5 @@ def test_a_file_is_measured_apart(bundle_dir: Path) -> None:
 
 def test_what_is_no_model_is_told_with_its_name(tmp_path: Path) -> None:
     (tmp_path / "x.tflite").write_bytes(b"nothing")
-    with pytest.raises(UserError, match=r"x\.tflite: could not be measured"):
+    with pytest.raises(UserError, match=r"x\.tflite: the measuring process died \(status 1\)"):
         load(tmp_path / "x.tflite", seconds=0.05)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from small_study import HEAD, small_study
 
+import device.child
 from device.main import main
 
 pytestmark = pytest.mark.slow
@@ -47,6 +48,24 @@ def test_every_file_is_there_asked_and_timed(compared: tuple[Path, list[str]]) -
     assert "All pictures are SYNTHETIC phantoms." in page
     assert "busi-kd convert compare" in page
     assert "## What each file takes of the machine" in page
+
+
+def test_a_file_whose_measurement_dies_stays_a_row_with_its_reason(
+    compared: tuple[Path, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, command = compared
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho 'out of memory' >&2\nexit 7\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(device.child.sys, "executable", str(python))
+    assert main(command) == 1
+    told = json.loads((folder / "files" / "compare.json").read_text())
+    for line in told["lines"]:
+        if line["variant"]:
+            assert line["why"].endswith("the measuring process died (status 7): out of memory")
+            assert (line["load"], line["trainings"]) == (None, line["planned"])
+            assert line["time"]["p50"] > 0
+    assert "out of memory" in (folder / "files" / "README.md").read_text()
 
 
 def test_what_is_made_stays_and_what_is_gone_is_told(

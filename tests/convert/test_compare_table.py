@@ -56,7 +56,8 @@ def test_a_file_is_compared_with_its_own_network(tmp_path: Path) -> None:
                                       {"float32": one.test, "int8-full": {} if slug == "narrow" else worse},
                                       {"int8-full": "cannot be opened"} if slug == "narrow" else {})  # fmt: skip
     times = {("wide", "float32"): Time(2.0, 3.0, 1.0), ("wide", "int8-full"): Time(1.0, 1.5, 0.5)}
-    failed = {"narrow": "narrow, seed 0, fold 0: its network was not kept"}
+    failed = {("narrow", None): "narrow, seed 0, fold 0: its network was not kept",
+              ("wide", "int8-full"): "the measurement did not end within 126 s and was stopped."}  # fmt: skip
     loads = {("wide", "float32"): Load(250.0, 4.0, 99.6, 61.2, 3.44, None)}
     found = lines(study, pictures, results, made, VARIANTS, times, loads, failed, repeats=50)
     assert [one.name for one in found] == [
@@ -71,7 +72,8 @@ def test_a_file_is_compared_with_its_own_network(tmp_path: Path) -> None:
     assert (wide.kilobytes, same.kilobytes, int8.kilobytes) == (None, 8.0, 5.0)  # the mean of 4, 5 and 6
     assert (int8.time, int8.size, wide.multiply_adds) == (Time(1.0, 1.5, 0.5), (96, 64), 2_000_000)
     assert (narrow.trainings, short.trainings, broken.trainings) == (6, 5, 0)
-    assert (wide.why, same.why, short.why, broken.why) == (None, None, failed["narrow"], "cannot be opened")
+    assert (wide.why, same.why, short.why, broken.why) == (None, None, failed["narrow", None], "cannot be opened")
+    assert (int8.why, int8.load) == (failed["wide", "int8-full"], None)  # its answers and its size stay
     assert broken.figures["accuracy"] == Estimate(None)
 
     page = markdown(study, pictures, found, METRIC, "a test", "busi-kd convert compare")

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import device.bench
+import device.child
 from device import RESEARCH_NOTICE
 from device.bench_report import ROW_FIELDS
 from device.bundle import VARIANTS, load_bundle
@@ -289,7 +290,7 @@ def test_a_measuring_process_that_dies(
     python = tmp_path / "python"
     python.write_text(f"#!/bin/sh\n{script}\n")
     python.chmod(0o755)
-    monkeypatch.setattr(device.bench.sys, "executable", str(python))
+    monkeypatch.setattr(device.child.sys, "executable", str(python))
     request = {"folder": "x", "threads": 1, "frames": "y", "seconds": 1.0, "runs": 1, "warmup": 0}
     assert words in device.bench.run_row(request)["error"]
 
@@ -298,7 +299,7 @@ def test_a_measuring_process_that_hangs(tmp_path: Path, monkeypatch: pytest.Monk
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\nexec sleep 600\n")
     python.chmod(0o755)
-    monkeypatch.setattr(device.bench.sys, "executable", str(python))
+    monkeypatch.setattr(device.child.sys, "executable", str(python))
     monkeypatch.setattr(device.bench, "MEASURING_TIMEOUT_S", 0.2)
     request = {"folder": "x", "threads": 1, "frames": "y", "seconds": 0.01, "runs": None, "warmup": 0}
     assert "did not end" in device.bench.run_row(request)["error"]
