@@ -87,7 +87,7 @@ def convert(
         _check_replaceable(folder)
     run = two_heads.load(student, data)
     split = split_of(candidate(run), data, file=split_path)
-    derived = read_derived(operating, run.meta) if operating else None
+    derived = read_derived(operating, two_heads.trained(run)) if operating else None
     subject = subject_of(run, split, recipe or run.meta.recipe.convert, derived)
     wanted = list(subject.recipe.variants) if wanted is None else wanted
     subject = replace(subject, familiar=familiar(split, run.meta.recipe))

@@ -54,6 +54,11 @@ def load(folder: Path, data: DataSet) -> runs.Run:
     return _as_student(run, data)
 
 
+def trained(run: runs.Run) -> runs.RunMeta | SegMeta:
+    """What the run's own meta.json holds."""
+    return run.segmentation if isinstance(run, TwoHeadsRun) else run.meta
+
+
 def recipe_of(run: runs.Run, convert: ConvertRecipe) -> dict:
     """The recipe of the training and of the conversion as plain data, for the bundle."""
     if isinstance(run, TwoHeadsRun):

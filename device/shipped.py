@@ -13,6 +13,7 @@ from device.errors import UserError
 if TYPE_CHECKING:
     from device.bundle import Bundle
 
+DEFAULT = "busi-two-heads"  # of those that ship, the one that says where the lesion is, too
 FOLDER = Path(__file__).resolve().parent / "models"
 
 
@@ -24,14 +25,16 @@ def shipped() -> list[Path]:
 
 
 def default_bundle() -> Path:
-    """The bundle folder that is used when none is given: the first by name. Raises UserError when none ships."""
+    """The bundle folder that is used when none is given: DEFAULT, else the first by name.
+
+    Raises UserError when none ships."""
     folders = shipped()
     if not folders:
         raise UserError(
             f"{FOLDER}: no model ships with this copy of busi-kd; give a bundle folder (`device run` takes it as "
             "--bundle DIR)."
         )
-    return folders[0]
+    return next((folder for folder in folders if folder.name == DEFAULT), folders[0])
 
 
 def describe(bundle: "Bundle") -> str:

@@ -12,6 +12,7 @@ from convert.quantise.how import How
 from convert.quantise.slim import slim
 from convert.tflite import Job, write_variants
 from convert.verify.structure import structure_reasons
+from device.bundle import load_bundle
 from device.preprocess import Preprocess
 from device.runtime import Model
 from device.shipped import shipped
@@ -26,9 +27,10 @@ def answers(file: Path, shape: tuple[int, int], count: int = 20) -> list[list[fl
     return [list(model.logits(rng.integers(0, 256, shape, dtype=np.uint8))) for _ in range(count)]
 
 
-def test_the_model_that_ships_answers_the_same_without_its_names(tmp_path: Path) -> None:
-    (bundle,) = shipped()
+@pytest.mark.parametrize("bundle", shipped(), ids=lambda path: path.name)
+def test_a_model_that_ships_answers_the_same_without_its_names(bundle: Path, tmp_path: Path) -> None:
     file = bundle / "model.tflite"
+    size = load_bundle(bundle).meta.preprocess
     content = slim(file.read_bytes())
     (tmp_path / "slim.tflite").write_bytes(content)
     before, after = Flat(file.read_bytes()), Flat(content)
@@ -38,7 +40,9 @@ def test_the_model_that_ships_answers_the_same_without_its_names(tmp_path: Path)
     assert sorted(named) == sorted(before.tensors[end].name for end in ends)
     assert slim(content) == content
     assert structure_reasons("int8-full", tmp_path / "slim.tflite") == []
-    assert answers(tmp_path / "slim.tflite", (224, 224), 4) == answers(file, (224, 224), 4)
+    assert answers(tmp_path / "slim.tflite", (size.height, size.width), 4) == answers(
+        file, (size.height, size.width), 4
+    )
 
 
 @pytest.mark.slow

@@ -13,7 +13,8 @@ from small_models import converter_of
 from convert.quantise.full import quantise
 from convert.quantise.how import How
 from convert.quantise.stem import BY, merge_columns, merged_weights
-from device.shipped import default_bundle
+from device.bundle import load_bundle
+from device.shipped import shipped
 
 
 def test_the_weights_by_hand() -> None:
@@ -118,11 +119,12 @@ def answers(content: bytes, lumas: np.ndarray, plain: bool) -> np.ndarray:
 
 
 @pytest.mark.parametrize("plain", [False, True], ids=["XNNPACK", "reference"])
-def test_the_shipped_file_answers_as_before_to_the_byte(plain: bool, tmp_path: Path) -> None:
-    content = (default_bundle() / "model.tflite").read_bytes()
+@pytest.mark.parametrize("folder", shipped(), ids=lambda path: path.name)
+def test_a_shipped_file_answers_as_before_to_the_byte(folder: Path, plain: bool) -> None:
+    content, size = (folder / "model.tflite").read_bytes(), load_bundle(folder).meta.preprocess
     merged = merge_columns(content)
     rng = np.random.default_rng(0)
-    lumas = rng.integers(-128, 128, (12, 224, 224), np.int8)
+    lumas = rng.integers(-128, 128, (12, size.height, size.width), np.int8)
     lumas[0], lumas[1], lumas[2, :112] = -128, 127, 0
     assert kinds(merged)[:4] == ["RESHAPE", "PAD", "CONV_2D", "RESHAPE"]
     assert np.array_equal(answers(content, lumas, plain), answers(merged, lumas, plain))

@@ -32,6 +32,9 @@ def register(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "--classifier", type=Path, metavar="RESULTS", help="compare class heads with it: results/ROW of train grid"
     )
+    command.add_argument(
+        "--operating-point", metavar="ROW", help="write threshold and abstention of this row's class heads, too"
+    )
     command.add_argument("--table-only", action="store_true", help="write the tables from the results that are there")
     command.add_argument("--costs", action="store_true", help="print each network's size and multiply-adds, and end")
     command.add_argument("--repeats", type=repeats, default=1000, help="bootstrap resamplings (default 1000)")
@@ -141,7 +144,7 @@ def _write(args: argparse.Namespace, study, classifier) -> int:
     from device import files
     from device.errors import UserError
     from train.data.busi import read_dataset
-    from train.segmentation import sheet, tables
+    from train.segmentation import operating, sheet, tables
     from train.segmentation.results import read_results
     from train.segmentation.summary import summarise
     from train.studies.grid.results import read_pictures
@@ -153,6 +156,10 @@ def _write(args: argparse.Namespace, study, classifier) -> int:
     summaries = summarise(study, pictures, found, args.repeats)
     path = tables.write(args.out, study, pictures, found, summaries, args.repeats, classifier)
     print(f"\n{path.read_text(encoding='utf-8')}\nWritten: {path}")
+    if args.operating_point:
+        row = study.row(args.operating_point)
+        page = operating.write_operating_point(args.out, study, row, pictures, found, args.repeats)
+        print(f"Written: {page}")
     if args.data is not None:
         data = read_dataset(args.data)
         for row in study.rows:

@@ -64,10 +64,13 @@ def train_job(task: Task, away: bool = False) -> SegResult:
         if found is not None:
             scores[picture.name] = found
         if logits is not None:
-            if not np.isfinite(logits).all():
-                raise UserError(f"{folder}: the class head's answers are no finite numbers; lower the recipe's lr.")
-            classes[picture.name] = logits
+            classes[picture.name] = _finite(logits, folder)
         write_outline(task.out, job.key, picture, outline)
+    val = {
+        picture.name: _finite(logits, folder)
+        for picture, _, logits in outlines(run.network, task.split.val, job.recipe.preprocess)
+        if logits is not None
+    }
     slug, seed, fold = job.key
     meta = run.meta
     # Some gigabytes of a big teacher: once meta.json is there nobody goes on from them.
@@ -89,7 +92,14 @@ def train_job(task: Task, away: bool = False) -> SegResult:
         versions=meta.versions,
         scores=scores,
         classes=classes,
+        val=val,
     )
+
+
+def _finite(logits: tuple[float, ...], folder: Path) -> tuple[float, ...]:
+    if not np.isfinite(logits).all():
+        raise UserError(f"{folder}: the class head's answers are no finite numbers; lower the recipe's lr.")
+    return logits
 
 
 def train_missing(

@@ -1,7 +1,7 @@
 """What a segmentation study keeps: one small file per training, enough for every table, and the outlines as PNG."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ RESULTS, RUNS, OUTLINES = "results", "runs", "outlines"
 class SegResult:
     """One finished training. scores: picture of the test part -> its score; classes: its class logits, of two heads.
 
-    teachers: row -> SHA-256 of its weights. data, split: SHA-256 of the data set and of the parts' names.
+    val: class logits of the validation part, {} in a result that was written before they were kept. teachers: row ->
+    SHA-256 of its weights. data, split: SHA-256 of the data set and of the parts' names.
     """
 
     row: str
@@ -41,6 +42,7 @@ class SegResult:
     versions: dict[str, str]
     scores: dict[str, Score]
     classes: dict[str, tuple[float, ...]]
+    val: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def key(self) -> Key:

@@ -10,7 +10,7 @@ from device import schema
 from device.errors import UserError, nearest
 from train.recipe import read_toml
 from train.segmentation.recipe import SegRecipe
-from train.studies.grid.study import check_numbers, laid_over
+from train.studies.grid.study import check_folds, check_numbers, laid_over
 
 Key = tuple[str, int, int]  # of a job: its row's folder name, seed, fold
 Table = Literal["I", "II", "III", "ablation"]
@@ -34,13 +34,17 @@ class RowFile:
 
 @dataclass(frozen=True)
 class StudyFile:
-    """A study as it is written. recipe: tables of SegRecipe (recipe.py) that all rows start from."""
+    """A study as it is written. recipe: tables of SegRecipe (recipe.py) that all rows start from.
+
+    decide: the folds whose answers give an operating point; another one may be the test part of what ships.
+    """
 
     name: str
     row: tuple[RowFile, ...]
     recipe: dict[str, Any] = field(default_factory=dict)
     folds: tuple[int, ...] = (0, 1, 2, 3, 4)
     seeds: tuple[int, ...] = (0,)
+    decide: tuple[int, ...] = (1, 2, 3, 4)
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,7 @@ class SegStudy:
     path: Path
     folds: tuple[int, ...]
     seeds: tuple[int, ...]
+    decide: tuple[int, ...]
     rows: tuple[Row, ...]
 
     def row(self, name: str) -> Row:
@@ -157,8 +162,9 @@ def read_study(
     count = {row.recipe.split.folds for row in rows}
     if len(count) > 1 or len({(row.recipe.split.protocol, row.recipe.split.seed) for row in rows}) > 1:
         raise UserError(f"{path}: all rows must be split alike; set the table split in [recipe] alone.")
-    study = SegStudy(written.name, path, folds or written.folds, seeds or written.seeds, tuple(rows))
-    check_numbers(f"{path}", study.seeds, study.folds, count.pop())
+    study = SegStudy(written.name, path, folds or written.folds, seeds or written.seeds, written.decide, tuple(rows))
+    check_numbers(f"{path}", study.seeds, study.folds, max(count))
+    check_folds(f"{path}: decide", study.decide, max(count))
     return study
 
 

@@ -3,17 +3,24 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from device import schema
 from device.bundle import Abstain, OperatingPoint
 from device.errors import UserError
-from train.recipe import Recipe
-from train.runs import RunMeta
 
 _AGAIN = "make it with busi-kd train operating-point"
-# Of a recipe: what must be the same for the answers of other folds' students to speak for this one.
-_SAME = ("preprocess", "augment", "student", "distill")
+# Of a recipe: what may differ, and the answers of other folds' networks still speak for this one. The split is looked
+# at apart, and how a student's teacher was made shows in its cached answers.
+_FREE = ("name", "seed", "split", "teacher", "convert")
+
+
+class Trained(Protocol):
+    """As much of a run's metadata as is asked for: of a student, or of a network with two heads."""
+
+    recipe: Any
+    data_fingerprint: str
+    split: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -24,11 +31,11 @@ class Derived:
     abstain: Abstain
 
 
-def read_derived(path: Path, meta: RunMeta) -> Derived:
-    """Read the file for the student `meta`.
+def read_derived(path: Path, meta: Trained) -> Derived:
+    """Read the file for the network `meta`.
 
-    Raises UserError: no such file or none of that command, other data or groups, another recipe of the student, or
-    answers to the fold that is this student's test part: its figures would be no test any more.
+    Raises UserError: no such file or none of that command, other data or groups, another recipe, or answers to
+    the fold that is this network's test part: its figures would be no test any more.
     """
     path = Path(path)
     if not path.is_file():
@@ -45,10 +52,10 @@ def read_derived(path: Path, meta: RunMeta) -> Derived:
     if data != meta.data_fingerprint or groups != meta.split["groups"]:
         raise UserError(f"{path}: was derived on other data or groups than the student was trained on; {_AGAIN}.")
     # Through the recipe of today: what it has got since, the study had at its default.
-    whole = schema.load(Recipe, {"name": "study", **recipe}, f"{path}, recipe")
+    whole = schema.load(type(meta.recipe), {"name": "study", **recipe}, f"{path}, recipe")
     recipe, own = schema.dump(whole), schema.dump(meta.recipe)
     split = recipe["split"]
-    other = next((key for key in _SAME if recipe.get(key) != own[key]), None)
+    other = next((key for key in own if key not in _FREE and recipe[key] != own[key]), None)
     if other or _parts(split) != _parts(own["split"]):
         raise UserError(
             f"{path}: speaks of students of another recipe (its {other or 'split'} differs); take the row whose recipe "

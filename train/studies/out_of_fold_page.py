@@ -2,7 +2,9 @@
 
 import csv
 import io
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -40,36 +42,69 @@ _RULE = {
 }
 
 
-def write(
-    out: Path, study: Study, row: Row, pictures: Pictures, results: dict[Key, Result], repeats: int, seed: int = 0
-) -> Path:
-    """Write README.md, coverage.csv, coverage.png and operating_point.json as the folder `out`; returns the first.
+@dataclass(frozen=True)
+class Asked:
+    """A row of a study, and its answers.
 
-    Only answers of the folds on which the study decides count: another fold may be the test part of what is shipped. An
-    earlier page in `out` is replaced. Raises UserError when the row has no results or `out` holds anything else.
+    results: of the trainings that are done, of `planned`, on the `folds` that may be asked. recipe: what a network that
+    gets the threshold must have been trained with. target_sensitivity, coverage: see ConvertRecipe. again: the command
+    that writes the page.
+    """
+
+    study: str
+    row: str
+    results: tuple[Result, ...]
+    planned: int
+    folds: tuple[int, ...]
+    recipe: dict[str, Any]
+    target_sensitivity: float
+    coverage: float
+    again: str
+
+
+def of_grid(study: Study, row: Row, results: dict[Key, Result]) -> Asked:
+    """A row of `busi-kd train grid`.
+
+    Only answers of the folds on which the study decides count: another fold may be the test part of what ships.
     """
     jobs = [job for job in study.jobs() if job.row == row and job.fold in study.decide]
-    own = [results[job.key] for job in jobs if job.key in results]
-    convert = row.recipe.convert
-    answers = out_of_fold(own, pictures, convert.coverage)
+    return Asked(
+        study=study.name,
+        row=row.name,
+        results=tuple(results[job.key] for job in jobs if job.key in results),
+        planned=len(jobs),
+        folds=tuple(sorted({job.fold for job in jobs})),
+        recipe=decisive(row.recipe),
+        target_sensitivity=row.recipe.convert.target_sensitivity,
+        coverage=row.recipe.convert.coverage,
+        again=f'busi-kd train operating-point {study.path.name} --results DIR --row "{row.name}"',
+    )
+
+
+def write(out: Path, asked: Asked, pictures: Pictures, repeats: int, seed: int = 0) -> Path:
+    """Write README.md, coverage.csv, coverage.png and operating_point.json as the folder `out`; returns the first.
+
+    An earlier page in `out` is replaced. Raises UserError when the row has no results or `out` holds anything else.
+    """
+    answers = out_of_fold(asked.results, pictures, asked.coverage)
     counts = drawn_counts(answers, pictures, repeats, seed)
-    point = threshold(answers, convert.target_sensitivity, counts)
+    point = threshold(answers, asked.target_sensitivity, counts)
     curve = coverage_risk(answers, point.point.malignant_threshold, counts)
     rule = own_rule(answers, point.point.malignant_threshold, counts)
     facts = {
         "notice": RESEARCH_NOTICE,
-        "study": study.name,
-        "row": row.name,
+        "study": asked.study,
+        "row": asked.row,
         "data": {"name": pictures.data, "fingerprint": pictures.fingerprint, "synthetic": pictures.synthetic},
         "trainings": [[seed, fold] for seed, fold in answers.temperatures],
-        "planned": len(jobs),
-        "folds": sorted({job.fold for job in jobs}),
+        "planned": asked.planned,
+        "folds": list(asked.folds),
         "groups": pictures.groups,
-        "recipe": decisive(row.recipe),
+        "recipe": asked.recipe,
         "temperatures": [answers.temperatures[key] for key in answers.temperatures],
         "threshold": schema.dump(point.point),
-        "abstain": schema.dump(abstain_limit(answers.logits, 1.0, convert.coverage, point.point.derived_on)),
-        "seed_thresholds": {str(s): v for s, v in seed_thresholds(answers, convert.target_sensitivity).items()},
+        "abstain": schema.dump(abstain_limit(answers.logits, 1.0, asked.coverage, point.point.derived_on)),
+        "seed_thresholds": {str(s): v for s, v in seed_thresholds(answers, asked.target_sensitivity).items()},
         "fitted": schema.dump(point.fitted),
         "crossed": schema.dump(point.crossed),
         "crossed_thresholds": {str(fold): value for fold, value in point.crossed_thresholds.items()},
@@ -81,8 +116,8 @@ def write(
     with whole_folder(out, NUMBERS, "page of an operating point") as (folder, content):
         content.update(facts)
         files.write_text(folder / TABLE, coverage_csv(curve))
-        files.write_bytes(folder / FIGURE, draw(curve, rule, f"{study.name}, {row.name}", pictures.synthetic))
-        page = markdown(study, row, pictures, answers, point, curve, rule, len(jobs), repeats)
+        files.write_bytes(folder / FIGURE, draw(curve, rule, f"{asked.study}, {asked.row}", pictures.synthetic))
+        page = markdown(asked, pictures, answers, point, curve, rule, repeats)
         files.write_text(folder / PAGE, page)
     return out / PAGE
 
@@ -117,26 +152,24 @@ def coverage_csv(curve: Coverage) -> str:
 
 
 def markdown(
-    study: Study,
-    row: Row,
+    asked: Asked,
     pictures: Pictures,
     answers: OutOfFold,
     point: Threshold,
     curve: Coverage,
     rule: dict[str, Estimate],
-    planned: int,
     repeats: int,
 ) -> str:
     """The page: the threshold and what it reaches, the abstention rule, coverage against risk."""
-    target, coverage = row.recipe.convert.target_sensitivity, row.recipe.convert.coverage
+    target, coverage = asked.target_sensitivity, asked.coverage
     values = list(answers.temperatures.values())
     found = "; ".join(f"seed {s}: {v:.3f}" for s, v in seed_thresholds(answers, target).items())
     lines = [
-        f"# Operating point and abstention: {study.name}, row {row.name}",
+        f"# Operating point and abstention: {asked.study}, row {asked.row}",
         "",
         f"**{RESEARCH_NOTICE}**" + (" All pictures are SYNTHETIC phantoms." if pictures.synthetic else ""),
         "",
-        f"From {len(values)} of {planned} trainings on {pictures.data}, test folds "
+        f"From {len(values)} of {asked.planned} trainings on {pictures.data}, test folds "
         f"{', '.join(map(str, sorted(set(answers.folds.tolist()))))}: {len(answers.targets)} answers to "
         f"{len(np.unique(answers.groups))} groups of pictures that the answering network never saw. Each training's "
         f"temperature was fitted on its validation part ({min(values):.2f} to {max(values):.2f}); then the test parts "
@@ -187,7 +220,7 @@ def markdown(
         "",
         "## Again",
         "",
-        f'    busi-kd train operating-point {study.path.name} --results DIR --row "{row.name}"',
+        f"    {asked.again}",
     ]
     return "\n".join(lines) + "\n"
 

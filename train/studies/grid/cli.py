@@ -142,6 +142,6 @@ def _operating_point(args: argparse.Namespace) -> int:
     found = results.read_results(args.results, study.jobs())
     results.check_consistent(args.results, study, pictures, found)
     out = args.out or args.results / "operating-point" / row.slug
-    path = out_of_fold_page.write(out, study, row, pictures, found, args.repeats)
+    path = out_of_fold_page.write(out, out_of_fold_page.of_grid(study, row, found), pictures, args.repeats)
     print(f"{path.read_text(encoding='utf-8')}\nWritten: {path}")
     return 0

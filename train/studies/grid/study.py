@@ -134,7 +134,7 @@ def read_study(path: Path) -> Study:
     if recipe.split.leaks:
         raise UserError(f"{path}: the recipe {written.recipe!r} splits by {recipe.split.protocol!r}; use 'grouped'.")
     check_numbers(f"{path}", written.seeds, written.folds, recipe.split.folds)
-    _check_folds(f"{path}: decide", written.decide, recipe.split.folds)
+    check_folds(f"{path}: decide", written.decide, recipe.split.folds)
     rows: list[Row] = []
     for one in written.row:
         rows.append(_resolved(one, rows, written, recipe, path))
@@ -229,10 +229,10 @@ def check_numbers(where: str, seeds: tuple[int, ...], folds: tuple[int, ...], co
     for name, values in (("seeds", seeds), ("folds", folds)):
         if not values or len(set(values)) != len(values):
             raise UserError(f"{where}: {name} {list(values)} must be one or more, each once; correct them.")
-    _check_folds(f"{where}: folds", folds, count)
+    check_folds(f"{where}: folds", folds, count)
 
 
-def _check_folds(where: str, folds: tuple[int, ...], count: int) -> None:
+def check_folds(where: str, folds: tuple[int, ...], count: int) -> None:
     wrong = [fold for fold in folds if not 0 <= fold < count]
     if wrong:
         raise UserError(f"{where}: the recipe has no fold {wrong[0]}; there are 0..{count - 1}.")
