@@ -39,10 +39,12 @@ def has_dot_product() -> bool:
 
 
 def answer(asked: list[tuple[Path, Path, list[int]]]) -> dict[str, np.ndarray]:
-    """Everything by name, as `numpy.savez` takes it: `about` (JSON), and `luma/I` and `output/I` for question I.
+    """Everything by name, as `numpy.savez` takes it: `about` (JSON), and `luma/I`, `output/I` and `mask/I` for
+    question I.
 
     asked: for each question a folder of PNG pictures, a bundle, and the numbers of threads to open it with.
-    output: (threads asked for, pictures, classes) in the file's own type.
+    output: (threads asked for, pictures, classes) in the file's own type; mask: (threads, pictures, h, w), of a file
+    that outlines.
     """
     arm = platform.machine() == "aarch64"
     about = {"machine": platform.machine(), "dot_product": arm and has_dot_product(), "questions": []}
@@ -50,14 +52,22 @@ def answer(asked: list[tuple[Path, Path, list[int]]]) -> dict[str, np.ndarray]:
     for number, (pictures, folder, threads) in enumerate(asked):
         bundle = load_bundle(folder)
         luma = [prepare(read_picture(path), bundle.meta.preprocess) for path in sorted(pictures.glob("*.png"))]
-        outputs = []
+        outputs, masks = [], []
         for count in threads:
             model = open_bundle(bundle, count)
-            verdicts = [(decide(model.logits(picture), bundle.meta).label, raw_output(model)) for picture in luma]
-            outputs.append([raw for _, raw in verdicts])
+            verdicts, raw, outlined = [], [], []
+            for picture in luma:
+                verdicts.append(decide(model.logits(picture), bundle.meta).label)
+                raw.append(raw_output(model))
+                if bundle.meta.mask is not None:
+                    outlined.append(model.raw_mask().copy())
+            outputs.append(raw)
+            masks.append(outlined)
             said = {"interpreter": model.backend, "delegated": delegated(model)}
-            about["questions"].append(said | {"question": number, "verdicts": [label for label, _ in verdicts]})
+            about["questions"].append(said | {"question": number, "verdicts": verdicts})
         found |= {f"luma/{number}": np.stack(luma), f"output/{number}": np.array(outputs)}
+        if bundle.meta.mask is not None:
+            found[f"mask/{number}"] = np.array(masks)
     return found | {"about": np.array(json.dumps(about))}
 
 

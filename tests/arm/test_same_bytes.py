@@ -43,6 +43,9 @@ class Answers:
     def output(self, question: int) -> np.ndarray:
         return self.arrays[f"output/{question}"]
 
+    def mask(self, question: int) -> np.ndarray | None:
+        return self.arrays.get(f"mask/{question}")
+
     def verdicts(self, question: int) -> list[list[str]]:
         return [said["verdicts"] for said in self.about["questions"] if said["question"] == question]
 
@@ -173,12 +176,29 @@ def test_same_bytes(said: dict[str, Answers], cpu: str, question: int) -> None:
     assert here.output(question).tobytes() == there.output(question).tobytes()
 
 
+def _bytes(mask: np.ndarray | None) -> bytes:
+    return b"" if mask is None else mask.tobytes()
+
+
+@pytest.mark.parametrize("cpu", CPUS)
+def test_an_outline_is_the_same_bytes(said: dict[str, Answers], cpu: str) -> None:
+    """Of the prepared luma, where the network outlines; how far the whole frames' are apart is printed."""
+    here, there = said[HOST].mask(PREPARED), said[cpu].mask(PREPARED)
+    assert _bytes(here) == _bytes(there)
+    if here is not None:
+        assert here.dtype.itemsize == 1
+        assert len({one.tobytes() for one in here[0]}) > len(here[0]) // 2  # the pictures are told apart
+        steps = np.abs(said[HOST].mask(SHIPPED).astype(int) - said[cpu].mask(SHIPPED))
+        print(f"{cpu}, whole frames: {(steps > 0).mean():.2e} of the mask's numbers differ, by at most {steps.max()}")
+
+
 @pytest.mark.parametrize("question", [SHIPPED, PREPARED, ALTERED, TINY])
 def test_every_arm_and_every_number_of_threads_gives_the_same_bytes(said: dict[str, Answers], question: int) -> None:
     first, *others = [said[cpu] for cpu in CPUS]
     for other in others:
         assert first.luma(question).tobytes() == other.luma(question).tobytes()
         assert first.output(question).tobytes() == other.output(question).tobytes()
+        assert _bytes(first.mask(question)) == _bytes(other.mask(question))
     for one in said.values():
         assert {row.tobytes() for row in one.output(question)} == {one.output(question)[0].tobytes()}
 
