@@ -5,6 +5,7 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported; see train/cli.py
 
 import argparse
+import re
 from pathlib import Path
 
 from device import RESEARCH_NOTICE
@@ -74,6 +75,7 @@ def _convert(arguments: list[str]) -> int:
     parser.add_argument(
         "--operating-point", type=Path, metavar="FILE", help="operating_point.json of busi-kd train operating-point"
     )
+    parser.add_argument("--name", type=_name, help="what the bundles are called (default DATA-RECIPE)")
     parser.add_argument("--variants", help=f"of {','.join(VARIANTS)} (default: those of the recipe)")
     args = parser.parse_args(arguments)
     wanted = [variant.strip() for variant in args.variants.split(",")] if args.variants is not None else None
@@ -86,8 +88,15 @@ def _convert(arguments: list[str]) -> int:
     from train.recipe import load_recipe
 
     recipe = load_recipe(args.recipe).convert if args.recipe else None
-    out = convert(args.student, read_dataset(args.data), args.split, args.out, recipe, wanted, args.operating_point)
+    data = read_dataset(args.data)
+    out = convert(args.student, data, args.split, args.out, recipe, wanted, args.operating_point, args.name)
     print((out / "report.md").read_text())
     made = [str(out / variant) for variant in VARIANTS if (out / variant).is_dir()]
     print(f"Bundles: {', '.join(made)}")
     return 0
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name: 1 to 64 letters, figures, '.', '_' and '-'")
+    return text

@@ -46,9 +46,12 @@ FLOAT_ONNX, INT8_ONNX = "student.onnx", "student-int8.onnx"
 
 @dataclass(frozen=True)
 class Subject:
-    """What is converted, and what its files are held against. theirs: the PyTorch student's own way to a verdict.
-    familiar: what the training pictures are like, for the bundles. outlined: what the network outlines in the held-out
-    pictures, None of one without a mask head."""
+    """What is converted, and what its files are held against.
+
+    theirs: the PyTorch student's own way to a verdict. familiar: what the training pictures are like, for the bundles.
+    outlined: what the network outlines in the held-out pictures, None of one without a mask head. name: of the bundles,
+    None for DATA-RECIPE.
+    """
 
     run: runs.Run
     recipe: ConvertRecipe
@@ -58,6 +61,7 @@ class Subject:
     theirs: Limits
     familiar: Familiar | None = None
     outlined: Outlined | None = None
+    name: str | None = None
 
 
 def convert(
@@ -68,11 +72,12 @@ def convert(
     recipe: ConvertRecipe | None,
     wanted: list[Variant] | None = None,
     operating: Path | None = None,
+    name: str | None = None,
 ) -> Path:
     """Convert a finished student run, or a segmentation run with two heads; `out` becomes a folder with one bundle per
     wanted variant and the report.
 
-    wanted: default the recipe's variants.
+    wanted: default the recipe's variants. name: of the bundles, default the data's and the recipe's.
 
     operating: operating_point.json of a study, whose threshold and abstention limit the bundles get instead of those
     that the validation part alone would give. The temperature is always fitted on each file's own outputs.
@@ -90,7 +95,7 @@ def convert(
     derived = read_derived(operating, two_heads.trained(run)) if operating else None
     subject = subject_of(run, split, recipe or run.meta.recipe.convert, derived)
     wanted = list(subject.recipe.variants) if wanted is None else wanted
-    subject = replace(subject, familiar=familiar(split, run.meta.recipe))
+    subject = replace(subject, familiar=familiar(split, run.meta.recipe), name=name)
     with files.folder_beside(out) as aside:
         log = out.with_name(out.name + ".log")
         content = _convert_into(aside, subject, split, wanted, log)
@@ -250,7 +255,7 @@ def _meta(
     return bundles.Meta(
         schema_version=bundles.SCHEMA_VERSION,
         task=bundles.TASK,
-        name=f"{meta.data_name.lower()}-{meta.recipe.name}",
+        name=subject.name or f"{meta.data_name.lower()}-{meta.recipe.name}",
         variant=variant,
         intended_use=bundles.intended_use(meta.synthetic),
         synthetic=meta.synthetic,

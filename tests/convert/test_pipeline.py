@@ -101,13 +101,21 @@ def test_an_operating_point_from_out_of_fold_answers(student: Path, phantoms: Pa
     path, out = tmp_path / "operating_point.json", tmp_path / "bundles"
     path.write_text(json.dumps(facts))
     call = ["convert", str(student), "--data", str(phantoms), "--variants", "float32", "--out", str(out)]
-    assert command.main([*call, "--operating-point", str(path)]) == 0
+    assert command.main([*call, "--operating-point", str(path), "--name", "their-own.2"]) == 0
     made = load_bundle(out / "float32").meta
+    assert made.name == "their-own.2"
     assert schema.dump(made.operating_point) == facts["threshold"]
     assert schema.dump(made.abstain) == facts["abstain"]
     path.write_text(json.dumps(facts | {"folds": [0, 1, 2, 3]}))
     assert command.main([*call, "--operating-point", str(path)]) == 2
     assert "which is the student's test part" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["", ".hidden", "a/b", "two words", "x" * 65])
+def test_a_bundles_name_can_be_a_folders(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        command.main(["convert", "run", "--data", "data", "--out", "out", f"--name={name}"])
+    assert f"{name!r} is no name: 1 to 64 letters" in capsys.readouterr().err
 
 
 def test_calibration_pictures_come_from_the_training_part_alone(bundles: Path, phantoms: Path) -> None:

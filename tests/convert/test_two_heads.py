@@ -16,7 +16,8 @@ from convert.pipeline import masks_of, subject_of
 from convert.verify import gates
 from convert.verify.masks import compare_masks, run_masks
 from device import main as command
-from device.bundle import VARIANTS, load_bundle
+from device import schema
+from device.bundle import VARIANTS, Abstain, OperatingPoint, load_bundle
 from device.capture import Frame
 from device.errors import Refused, UserError
 from device.judge import LESIONS, Judge
@@ -30,6 +31,7 @@ from train.evaluation.models import candidate, split_of
 from train.recipe import Augment, ConvertRecipe, NetworkRecipe, SplitRecipe
 from train.segmentation import training
 from train.segmentation.recipe import ClassTask, SegFit, SegNetwork, SegRecipe
+from train.studies.operating_file import read_derived
 
 pytestmark = pytest.mark.slow
 
@@ -125,6 +127,26 @@ def test_each_bundle_has_two_outputs_and_says_what_its_masks_are_worth(bundles: 
         assert bundle.meta.training.recipe["network"]["name"] == "two-heads"
         assert bundle.meta.training.recipe["convert"]["mask_dice"] == 0.85
     assert load_bundle(bundles / "int8-full").meta.answers is not None, "the self-test is on the class output"
+
+
+def test_an_operating_point_of_other_folds_class_heads_fits(parts, tmp_path: Path) -> None:
+    """Its file speaks of a segmentation study's recipe, not of a student's."""
+    meta = two_heads.trained(parts[0])
+    recipe = schema.dump(meta.recipe)
+    facts = {
+        "threshold": schema.dump(OperatingPoint(0.123, 0.95, 0.96, 0.7, "answers of four other networks")),
+        "abstain": schema.dump(Abstain(0.456, 0.9, "answers of four other networks")),
+        "folds": [1, 2, 3],
+        "recipe": recipe | {"split": recipe["split"] | {"test_fold": 3, "val_fold": 4}},
+        "groups": meta.split["groups"],
+        "data": {"fingerprint": meta.data_fingerprint},
+    }
+    path = tmp_path / "operating_point.json"
+    path.write_text(json.dumps(facts))
+    assert schema.dump(read_derived(path, meta).point) == facts["threshold"]
+    path.write_text(json.dumps(facts | {"recipe": recipe | {"hard": "dice"}}))
+    with pytest.raises(UserError, match=r"another recipe \(its hard differs\)"):
+        read_derived(path, meta)
 
 
 def test_the_report_says_it_picture_by_picture(bundles: Path, parts) -> None:
