@@ -18,7 +18,7 @@ from convert.script import ended
 from device import RESEARCH_NOTICE
 from device.bundle import load_bundle
 from device.runtime import Model
-from device.shipped import default_bundle
+from device.shipped import FOLDER
 from train.networks.backbone import build
 from train.recipe import NetworkRecipe
 
@@ -28,8 +28,8 @@ NETWORK = "mobilenetv3_small_100"
 def main(arguments: list[str]) -> int:
     """Convert, measure, print."""
     parser = argparse.ArgumentParser(prog="python -m convert.int8_latency", description=__doc__)
-    parser.add_argument("bundle", type=Path, nargs="?", help="an int8-full bundle (default: the shipped one)")
-    bundle = load_bundle(parser.parse_args(arguments).bundle or default_bundle())
+    parser.add_argument("bundle", type=Path, nargs="?", help="an int8-full bundle (default: the classifier that ships)")
+    bundle = load_bundle(parser.parse_args(arguments).bundle or FOLDER / "busi-ship")
     preprocess = bundle.meta.preprocess
     network = build(
         NetworkRecipe(NETWORK, "random"), (preprocess.height, preprocess.width), None, len(bundle.meta.classes)

@@ -11,7 +11,7 @@ from device import RESEARCH_NOTICE
 from device.errors import UserError
 
 if TYPE_CHECKING:
-    from device.bundle import Bundle
+    from device.bundle import Bundle, Estimate
 
 DEFAULT = "busi-two-heads"  # of those that ship, the one that says where the lesion is, too
 FOLDER = Path(__file__).resolve().parent / "models"
@@ -38,18 +38,20 @@ def default_bundle() -> Path:
 
 
 def describe(bundle: "Bundle") -> str:
-    """One line: name, variant, size (kB = 1000 bytes), data, main figure with its 95 % interval, cautions, notice."""
+    """One line: name, variant, size (kB = 1000 bytes), data, main figure with its 95 % interval, what its outlines are
+    worth if it has any, cautions, notice."""
     meta, size = bundle.meta, bundle.model_path.stat().st_size / 1000
     data = f"{meta.training.data_name}{' (synthetic)' * meta.synthetic}"
     pictures = meta.training.split.get("pictures", {}).get("test")
     where = "" if pictures is None else f" on {pictures} test pictures"
-    figure = f"balanced accuracy {_percent(bundle)}{where}."
+    mask = meta.mask
+    dice = "" if mask is None else f", outlines with a Dice of {_percent(mask.dice)}"
+    figure = f"balanced accuracy {_percent(meta.metrics.get('balanced_accuracy'))}{dice}{where}."
     said = [f"{meta.name}: {meta.variant}, {size:.0f} kB, trained on {data}, {figure}", *meta.cautions, RESEARCH_NOTICE]
     return " ".join(said)
 
 
-def _percent(bundle: "Bundle") -> str:
-    estimate = bundle.meta.metrics.get("balanced_accuracy")
+def _percent(estimate: "Estimate | None") -> str:
     if estimate is None or estimate.value is None:
         return "unknown"
     if estimate.low is None or estimate.high is None:

@@ -24,7 +24,7 @@ from device.quality import BLANK, BLURRED, COLOURED, DARK, OK, UNFAMILIAR, asses
 from device.runtime import open_bundle
 from device.shipped import default_bundle
 
-INPUT = Preprocess(height=224, width=224)
+INPUT = load_bundle(default_bundle()).meta.preprocess
 RNG = np.random.default_rng(11)
 
 
@@ -116,6 +116,12 @@ def test_a_picture_that_motion_has_blurred_is_refused(known: Familiar, real: lis
     fast = states([moved(picture, 25) for picture in real], known)
     assert set(fast) <= {BLURRED, UNFAMILIAR}
     assert states([moved(picture, 15) for picture in real], known).count(BLURRED) >= 30
+
+
+@pytest.mark.parametrize("side", [96, 128, 192, 224, 256, 320])
+def test_no_input_size_makes_a_picture_blurred(real: list[np.ndarray], side: int) -> None:
+    lumas = [prepare(picture, Preprocess(height=side, width=side)) for picture in real]
+    assert min(quality.edges(luma) for luma in lumas) > quality.least_edges((side, side))
 
 
 @given(gain=st.floats(0.3, 0.95), rows=st.integers(1, 30))

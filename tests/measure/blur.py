@@ -15,7 +15,7 @@ import numpy as np
 from device.bundle import load_bundle
 from device.capture.folder import list_pictures
 from device.preprocess import prepare, read_picture, to_luma
-from device.quality import BLURRED_EDGES, edges
+from device.quality import edges, least_edges
 from device.shipped import default_bundle
 
 
@@ -34,13 +34,14 @@ def main() -> None:
     meta = load_bundle(default_bundle()).meta
     names = [name for name in list_pictures(args.pictures) if "_mask" not in str(name)]
     pictures = [to_luma(read_picture(args.pictures / name)) for name in names]
+    limit = least_edges((meta.preprocess.height, meta.preprocess.width))
     unmoved = [edges(prepare(luma, meta.preprocess)) for luma in pictures]
     print(f"{len(pictures)} pictures, unmoved: least {min(unmoved):.3f}, median {np.median(unmoved):.3f}")
-    print(f"below the limit of {BLURRED_EDGES}, of {len(pictures[:: args.every])} pictures that were moved:")
+    print(f"below the limit of {limit:.3f}, of {len(pictures[:: args.every])} pictures that were moved:")
     for up, lengths in ((True, (9, 15, 25)), (False, (15, 25, 41))):
         for pixels in lengths:
             moved = (cv2.filter2D(luma, -1, line(pixels, up)) for luma in pictures[:: args.every])
-            share = np.mean([edges(prepare(luma, meta.preprocess)) < BLURRED_EDGES for luma in moved])
+            share = np.mean([edges(prepare(luma, meta.preprocess)) < limit for luma in moved])
             print(f"{'up' if up else 'sideways':<9} {pixels:3} pixels  {100 * share:5.1f} %")
 
 

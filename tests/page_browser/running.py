@@ -39,10 +39,10 @@ MODEL = '[model]\nbundle = "{}"\ntrusted_keys = "{}/keys"\n'
 SEEDS = 80  # phantoms that are tried until the model says what is wanted
 
 
-def demonstration_bundle(folder: Path) -> Bundle:
-    """The shipped network in a bundle that is marked as synthetic, so that phantoms are judged and said to be such;
-    signed, with the public key beside it in `folder`/../keys."""
-    shipped = load_bundle(default_bundle())
+def demonstration_bundle(folder: Path, ships: Path | None = None) -> Bundle:
+    """A shipped network, the default one unless another is given, in a bundle that is marked as synthetic, so that
+    phantoms are judged and said to be such; signed, with the public key beside it in `folder`/../keys."""
+    shipped = load_bundle(ships or default_bundle())
     meta = replace(shipped.meta, synthetic=True, intended_use=intended_use(synthetic=True), familiar=None)
     bundle = write_bundle(folder, shipped.model_path, meta)
     keys = folder.parent / "keys"

@@ -1,14 +1,16 @@
 """The outline in a real browser: over the lesion at each size, in each reading direction, and away when it must be."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 from tiny_bundle import lesion_picture, write_mask_bundles
 
 from device.bundle import sign_bundle
+from device.shipped import FOLDER
 from device.signing import new_key
-from tests.page_browser.running import Device, device
+from tests.page_browser.running import Device, demonstration_bundle, device, phantoms_by_verdict
 from tests.page_browser.visiting import Visit
 
 BOX = (0.25, 0.125, 0.5, 0.5)
@@ -131,6 +133,23 @@ def test_it_is_frozen_with_its_picture_saved_and_gone_without_a_verdict(before: 
     assert before.page.evaluate("() => document.getElementById('notice-text').offsetParent !== null")
 
 
-def test_a_model_that_outlines_nothing_offers_no_switch(technician: Visit) -> None:
+@pytest.fixture
+def classifying(tmp_path: Path) -> Iterator[Device]:
+    """A device with the classifier that ships, before what it calls benign."""
+    bundle = demonstration_bundle(tmp_path / "classifier", FOLDER / "busi-ship")
+    with device(tmp_path / "device", bundle.folder, first=phantoms_by_verdict(bundle)["benign"]) as one:
+        yield one
+
+
+def test_a_model_that_outlines_nothing_offers_no_switch(classifying: Device, window: Callable[..., Visit]) -> None:
+    technician = window(classifying)
+    technician.come_in()
     technician.verdict("benign")
     expect(technician.page.locator("#outline")).to_be_hidden()
+
+
+def test_the_network_that_ships_outlines_what_it_calls_a_lesion(technician: Visit) -> None:
+    """A phantom, which shows nobody."""
+    technician.verdict("benign")
+    technician.page.wait_for_function(DRAWN)
+    expect(technician.page.locator("#outline")).to_be_visible()
