@@ -23,7 +23,8 @@ from device.shipped import default_bundle
 
 SIZE = (480, 640)  # of the grabber's frames
 # Just the model's input: so nothing is resampled, which rounds otherwise on other processors (docs/arm.md).
-REGION = "224x224+208+128@640x480"
+SIDE = 256  # of the default model's input: nothing is resampled
+REGION = f"{SIDE}x{SIDE}+192+112@640x480"
 BUILT = 1_700_000_000
 UPDATES = ("0.2.0", "0.3.0")
 MODELS = ("one", "two")
@@ -97,13 +98,13 @@ def draw(share: Path, busi: Path | None) -> dict[str, bytes]:
 
     Each is a machine's screen: the picture at the region, a bar of grey beside it.
     """
-    shown = {f"phantom-{label}": make_phantom(label, 3, (224, 224)).image for label in CLASSES}
+    shown = {f"phantom-{label}": make_phantom(label, 3, (SIDE, SIDE)).image for label in CLASSES}
     if busi is not None:
         for label in CLASSES:
             for path in sorted(path for path in (busi / label).glob("*.png") if "mask" not in path.name)[:2]:
                 grey = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
                 name = path.stem.replace(" ", "").replace("(", "-").replace(")", "")
-                shown[f"busi-{name}"] = cv2.resize(grey, (224, 224), interpolation=cv2.INTER_AREA)
+                shown[f"busi-{name}"] = cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     region, frames = parse(REGION), {}
     (share / "pictures").mkdir(exist_ok=True)
     for name, grey in shown.items():

@@ -11,6 +11,7 @@ from installing import Installed
 
 from device import RESEARCH_NOTICE, __version__
 from device.errors import UserError
+from device.shipped import DEFAULT
 
 # Emulated time is counted in instructions (booted.CLOCK): these hold or do not, however busy this machine is.
 READY_S, FIRST_VERDICT_S = 30.0, 60.0
@@ -35,7 +36,7 @@ def test_it_is_installed_and_started_by_hand(installed: Installed) -> None:
     assert installed.said["enabled"].split() == ["enabled", "enabled"]
     status, journal = installed.said["status"], installed.said["journal"]
     assert re.search(r"Active: active \(running\)", status)
-    assert re.search(r'Status: "signal ok, \d+ frames judged in the last second\. Model busi-ship \(shipped\)', status)
+    assert re.search(rf'Status: "signal ok, \d+ frames judged in the last second\. Model {DEFAULT} \(shipped\)', status)
     assert RESEARCH_NOTICE in journal
     assert "from=shipped signed_by=busi-release.pub" in journal
     assert re.search(service.JUDGED, journal, re.MULTILINE)

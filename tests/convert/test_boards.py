@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from convert.boards import page, run, sent
 from device.errors import UserError
-from device.shipped import default_bundle
+from device.shipped import DEFAULT, default_bundle
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,7 +40,7 @@ def test_a_result_names_no_path(real: Path) -> None:
     text = (real / "board.json").read_text()
     assert str(real) not in text
     assert str(ROOT) not in text
-    assert [row["folder"] for row in report(real)["rows"]] == ["busi-ship", "broken"]
+    assert [row["folder"] for row in report(real)["rows"]] == [DEFAULT, "broken"]
     assert report(real)["rows"][1]["error"].startswith("broken/bundle.json: ")
 
 
@@ -49,7 +49,7 @@ def test_the_page_has_the_board_its_figures_and_what_others_published(real: Path
     text, said = (real / "README.md").read_text(), report(real)
     row = said["rows"][0]
     assert f"| {row['interpreter_ms']['p50']:,.2f} | {row['path_ms']['p50']:,.2f} |" in text
-    assert f"| busi-ship int8-full | {row['bundle_id']} | 1 | 1,823 |" in text
+    assert f"| {DEFAULT} int8-full | {row['bundle_id']} | 1 | 1,944 |" in text
     assert "cooling: fan \\| &lt;b&gt;big&lt;/b&gt;." in text
     assert "| ? ? | ? | 1 | broken/bundle.json: " in text
     assert "61.46" in text

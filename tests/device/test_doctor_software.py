@@ -13,7 +13,7 @@ from device.config.settings import ModelSettings, Settings
 from device.doctor import STATES, Finding, cli, model, software
 from device.doctor.child import ask
 from device.main import main
-from device.shipped import default_bundle
+from device.shipped import default_bundle, shipped
 from device.trust import SHIPPED_KEYS
 
 ROOT = Path(__file__).parents[2]
@@ -75,8 +75,10 @@ def test_options_that_win_over_the_file(tmp_path: Path) -> None:
 # --- model
 
 
-def test_the_model_that_ships_answers_the_pattern_as_it_should(tmp_path: Path) -> None:
-    found = model.try_model(ModelSettings(models=tmp_path))
+@pytest.mark.parametrize("ships", shipped(), ids=lambda path: path.name)
+def test_a_model_that_ships_answers_the_pattern_as_it_should(ships: Path, tmp_path: Path) -> None:
+    default = ships == default_bundle()
+    found = model.try_model(ModelSettings(None if default else ships, models=tmp_path))
     assert found.state == "ok", found.says
     assert "answers the test pattern as it should" in found.says  # after another model ships, put its answer into KNOWN
     assert "through XNNPACK" in found.says

@@ -50,6 +50,14 @@ def test_what_ships_is_a_small_bundle_of_a_patients_model_named_as_its_folder(mo
         assert model.meta.cautions == ()  # no leaky split, no unknown copies, no lesion crops
 
 
+def test_the_default_says_where_the_lesion_is(models: list[Bundle]) -> None:
+    default = load_bundle(shipped.default_bundle(), [trust.SHIPPED_KEYS])
+    assert default.meta.name == shipped.DEFAULT
+    assert default.meta.mask.dice.low > 0.5
+    assert default.meta.mask.agreement.value >= 0.97
+    assert [model.meta.mask is None for model in models] == [model.meta.name != shipped.DEFAULT for model in models]
+
+
 def test_its_figures_have_intervals_and_beat_chance(models: list[Bundle]) -> None:
     for model in models:
         for name in ("accuracy", "balanced_accuracy", "auc_benign_malignant"):
@@ -135,11 +143,13 @@ def busi_kd(tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=tree, env=env, capture_output=True, text=True, check=False)
 
 
-def test_the_default_is_the_first_by_name_and_hidden_folders_are_none(stand_ins: Path) -> None:
-    (stand_ins / ".aside").mkdir()
+def test_without_the_one_that_outlines_the_default_is_the_first_by_name(stand_ins: Path) -> None:
+    (stand_ins / ".aside").mkdir()  # hidden folders are none
     (stand_ins / "README").write_text("no folder")
     assert shipped.shipped() == [stand_ins / "a", stand_ins / "b"]
     assert shipped.default_bundle() == stand_ins / "a"
+    shutil.copytree(stand_ins / "b", stand_ins / shipped.DEFAULT)
+    assert shipped.default_bundle() == stand_ins / shipped.DEFAULT
 
 
 @pytest.mark.parametrize("there", [True, False])
