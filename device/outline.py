@@ -7,6 +7,8 @@ from device.bundle_parts import MaskOutput
 from device.preprocess import Preprocess, pictured, restored
 
 PIECES = 4  # the largest ones: more are specks, and what goes to the page must have a bound
+# Of the largest piece's area: what is smaller is no second lesion but a speck. Half of BUSI's pictures have one.
+SPECK = 0.1
 POINTS = 64  # of one piece
 _NEAR = 0.75  # pixels of the model's input that a simplified line may be off at first
 _COARSER = 1.5
@@ -28,7 +30,8 @@ def lesion(stored: np.ndarray, cut: float, shape: tuple[int, int], preprocess: P
 
 
 def outline(stored: np.ndarray, mask: MaskOutput, shape: tuple[int, int], preprocess: Preprocess) -> Outline:
-    """A mask as the file stores it (h, w) -> the largest PIECES of it, the largest first, of at most POINTS each.
+    """A mask as the file stores it (h, w) -> the largest PIECES of it, the largest first, specks left out, of at most
+    POINTS each.
 
     shape: the picture's (H, W). Lines run along the outer edges of pixels of the model's input, on which the mask is
     enlarged: nothing finer is known, and a frame of two megapixels costs no more than a small one. Holes are filled.
@@ -55,6 +58,8 @@ def traced(pixels: np.ndarray) -> Outline:
     corners = cv2.dilate(corners, _CORNERS, anchor=(1, 1), borderType=cv2.BORDER_CONSTANT, borderValue=0)
     found, _ = cv2.findContours(corners, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     largest = sorted(found, key=cv2.contourArea, reverse=True)[:PIECES]
+    areas = [cv2.contourArea(one) for one in largest]
+    largest = [one for one, area in zip(largest, areas) if area >= SPECK * areas[0]]
     size = np.array((width, height), np.float64)
     return tuple(tuple((float(x), float(y)) for x, y in _simple(one) / size) for one in largest)
 

@@ -3,12 +3,12 @@
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from device.bundle_parts import Estimate, MaskOutput, Tensor
-from device.outline import _NEAR, PIECES, POINTS, Polygon, lesion, outline, plain, traced
+from device.outline import _NEAR, PIECES, POINTS, SPECK, Polygon, lesion, outline, plain, traced
 from device.preprocess import Preprocess, prepare
 
 FLOAT = MaskOutput("mask", 1, Tensor((1, 16, 16, 1), "NHWC", "float32"), 0.5, "", Estimate(None), Estimate(None))
@@ -71,6 +71,14 @@ def test_the_largest_pieces_are_kept_the_largest_first() -> None:
     assert len(found) == PIECES
 
 
+@pytest.mark.parametrize(("side", "kept"), [(20, 2), (7, 2), (6, 1), (1, 1)])
+def test_a_speck_beside_a_lesion_is_left_out(side: int, kept: int) -> None:
+    """400 pixels, and 49 or 36 beside them: more and less than a tenth."""
+    pixels = np.zeros((60, 60), bool)
+    pixels[5:25, 5:25] = pixels[35 : 35 + side, 35 : 35 + side] = True
+    assert len(traced(pixels)) == kept
+
+
 def test_what_one_pixel_parts_is_one_piece() -> None:
     pixels = np.zeros((20, 20), bool)
     pixels[5:10, 3:7] = pixels[5:10, 8:12] = True
@@ -106,7 +114,7 @@ def test_any_mask_gives_few_polygons_inside_the_picture(pixels: np.ndarray) -> N
 
 
 ellipses = st.tuples(
-    st.integers(12, 52), st.integers(12, 52), st.integers(3, 20), st.integers(3, 20), st.integers(0, 179)
+    st.integers(12, 52), st.integers(12, 52), st.integers(5, 20), st.integers(5, 20), st.integers(0, 179)
 )
 
 
@@ -117,6 +125,8 @@ def test_the_lines_hold_what_the_mask_holds(drawn: list[tuple[int, ...]]) -> Non
         cv2.ellipse(canvas, (x, y), (a, b), turned, 0, 360, 1, -1)
     edges, _ = cv2.findContours(canvas, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     whole = cv2.drawContours(canvas.copy(), edges, -1, 1, -1)  # holes between three ellipses filled
+    areas = [cv2.contourArea(edge) + cv2.arcLength(edge, True) / 2 + 1 for edge in edges]  # of pixels, not of centres
+    assume(min(areas) > 1.2 * SPECK * max(areas))  # specks: another test
     length = sum(cv2.arcLength(edge, True) for edge in edges)
     inside = filled(traced(canvas.astype(bool)), canvas.shape)
     assert abs(inside.sum() - whole.sum()) <= _NEAR * length + 1, "as far off as a line may be, and that all along"
