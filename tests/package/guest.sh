@@ -111,7 +111,7 @@ sed -i -e '/^#\[recorder\]/,/^#reserve = /{s/^#\[recorder\]/[recorder]/;s/^#enab
     -e 's/^#reserve = "500 MB"/reserve = "1 MB"/}' /etc/busi-kd/config.toml
 step config-check busi-kd device config check
 cp /etc/busi-kd/config.toml "$out/config.toml"
-step model-install busi-kd device models install /usr/lib/busi-kd/lib/python3*/site-packages/device/models/*
+step model-install busi-kd device models install /usr/lib/busi-kd/lib/python3*/site-packages/device/models/busi-two-heads
 systemctl restart busi-kd
 systemctl kill --kill-whom=main --signal=USR1 busi-kd
 until_true says 'sweep has begun'

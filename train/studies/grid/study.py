@@ -233,6 +233,7 @@ def check_numbers(where: str, seeds: tuple[int, ...], folds: tuple[int, ...], co
 
 
 def check_folds(where: str, folds: tuple[int, ...], count: int) -> None:
+    """Raise UserError, `where` in front, unless each of `folds` is one of 0..count - 1."""
     wrong = [fold for fold in folds if not 0 <= fold < count]
     if wrong:
         raise UserError(f"{where}: the recipe has no fold {wrong[0]}; there are 0..{count - 1}.")
