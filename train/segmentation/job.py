@@ -66,10 +66,10 @@ def train_job(task: Task, away: bool = False) -> SegResult:
         if logits is not None:
             classes[picture.name] = _finite(logits, folder)
         write_outline(task.out, job.key, picture, outline)
+    calibrating = task.split.val if job.recipe.classes else ()
     val = {
         picture.name: _finite(logits, folder)
-        for picture, _, logits in outlines(run.network, task.split.val, job.recipe.preprocess)
-        if logits is not None
+        for picture, _, logits in outlines(run.network, calibrating, job.recipe.preprocess)
     }
     slug, seed, fold = job.key
     meta = run.meta

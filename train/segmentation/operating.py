@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-from device import schema
 from device.errors import UserError
 from train.recipe import ConvertRecipe
 from train.segmentation.results import SegResult
 from train.segmentation.study import Key, Row, SegStudy
-from train.studies.grid.results import Pictures, Result
+from train.studies.grid.results import Pictures, Result, decisive
 from train.studies.out_of_fold_page import Asked, write
 
 FOLDER = "operating-point"
@@ -36,7 +35,6 @@ def asked(out: Path, study: SegStudy, row: Row, results: dict[Key, SegResult]) -
                 f"{out}: the result of {row.name!r}, seed {result.seed}, fold {result.fold}, was written before the "
                 "answers to the validation part were kept; remove it with its run folder and train it again."
             )
-    recipe = {key: value for key, value in schema.dump(row.recipe).items() if key != "name"}
     convert = ConvertRecipe()  # a study's rows have no table of their own
     return Asked(
         study=study.name,
@@ -44,7 +42,7 @@ def asked(out: Path, study: SegStudy, row: Row, results: dict[Key, SegResult]) -
         results=tuple(_as_classifier(result) for result in own),
         planned=len(jobs),
         folds=tuple(sorted({job.fold for job in jobs})),
-        recipe=recipe,
+        recipe=decisive(row.recipe),
         target_sensitivity=convert.target_sensitivity,
         coverage=convert.coverage,
         again=f"busi-kd train segment {_named(study)} --out DIR --table-only --operating-point {row.slug}",

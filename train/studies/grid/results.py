@@ -88,8 +88,8 @@ def pictures_of(data: DataSet, split: Split) -> Pictures:
     )
 
 
-def decisive(recipe: Recipe) -> dict[str, Any]:
-    """The part of a recipe that decides a training's result: all but its name and the conversion."""
+def decisive(recipe: Any) -> dict[str, Any]:
+    """The part of a Recipe or SegRecipe that decides a training's result: all but its name and the conversion."""
     return {key: value for key, value in schema.dump(recipe).items() if key not in ("name", "convert")}
 
 
