@@ -106,6 +106,58 @@ def test_rows_can_be_trained_alone(study, capsys: pytest.CaptureFixture[str]) ->
     refused(capsys, [*call, *HERE, "--rows", "slow"], "no row 'slow' (did you mean 'slower'?)")
 
 
+LIVING = """
+[[row]]
+name = "asked"
+teacher = "living"
+[[row]]
+name = "layers"
+base = "asked"
+change.distill.features = 0.5
+change.distill.feature_pairs = [{ student = "net.blocks.4", teacher = "backbones.1.net.layer4" }]
+"""
+
+
+def test_rows_share_a_living_teacher_of_their_own_split(
+    phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = small_study(tmp_path, phantoms, ROWS + LIVING, HEAD.replace("[0, 3]", "[3]"))
+    assert main([*call, *HERE, "--keep-runs"]) == 0
+    (folder,) = (tmp_path / "out" / "runs" / "teachers").iterdir()
+    teacher = load_run(folder, "teacher")
+    results = {name: json.loads(data) for name, data in result_files(tmp_path).items()}
+    assert {name: result["teacher"] for name, result in results.items()} == {
+        "plain/0-3.json": None,
+        "slower/0-3.json": None,
+        "asked/0-3.json": teacher.meta.weights_sha256,
+        "layers/0-3.json": teacher.meta.weights_sha256,
+    }
+    assert all(result["split"] == teacher.meta.split["fingerprint"] for result in results.values())
+    said = [json.dumps(results[f"{row}/0-3.json"]["test"]) for row in ("plain", "asked", "layers")]
+    assert len(set(said)) == 3, "the teacher's answers and its layers were learnt from"
+    assert "labels and a living teacher, trained on the same split" in (tmp_path / "out" / "README.md").read_text()
+
+    # The teacher is there: a row that is trained again comes to the same answers with it, and without it as well.
+    before = result_files(tmp_path)
+    weights = (folder / "model.safetensors").stat().st_mtime_ns
+    shutil.rmtree(tmp_path / "out" / "runs" / "layers")
+    (tmp_path / "out" / "results" / "layers" / "0-3.json").unlink()
+    assert main([*call, *HERE, "--keep-runs"]) == 0
+    assert (folder / "model.safetensors").stat().st_mtime_ns == weights
+    assert what_was_said(result_files(tmp_path)) == what_was_said(before)
+    shutil.rmtree(tmp_path / "out" / "runs")
+    (tmp_path / "out" / "results" / "layers" / "0-3.json").unlink()
+    assert main([*call, *HERE]) == 0
+    assert what_was_said(result_files(tmp_path)) == what_was_said(before)
+    assert not (tmp_path / "out" / "runs").exists(), "the teacher's run goes too"
+
+    # A row that is taught now was trained without.
+    capsys.readouterr()
+    text = (tmp_path / "study.toml").read_text()
+    (tmp_path / "study.toml").write_text(text.replace('name = "slower"', 'name = "slower"\nteacher = "living"'))
+    refused(capsys, [*call, *HERE], "the row 'slower' was trained with no living teacher", "--drop-stale")
+
+
 def test_a_row_that_was_changed_is_stale(study, capsys: pytest.CaptureFixture[str]) -> None:
     folder, call = study
     before = result_files(folder)

@@ -11,8 +11,13 @@ from tiny_recipe import write_tiny_recipe
 
 from device.errors import UserError
 from train.recipe import load_recipe
+from train.studies.grid.living import teacher_recipe
 from train.studies.grid.study import read_study
 
+LIVING = '[[row]]\nname = "a"\nteacher = "living"\n'
+FEATURES = (
+    'change.distill = { features = 1.0, feature_pairs = [{ student = "net.blocks.0", teacher = "backbones.0.net" }] }'
+)
 ROWS = """
 [[row]]
 name = "labels alone"
@@ -61,6 +66,35 @@ def test_rows_lie_over_one_another(tmp_path: Path) -> None:
     assert study.row("and-more-flips") is study.row("and more flips") is flips
 
 
+def test_a_living_teacher_is_inherited_and_can_be_left(tmp_path: Path) -> None:
+    rows = f"""
+[[row]]
+name = "alone"
+{LIVING}[[row]]
+name = "layers"
+base = "a"
+{FEATURES}
+[[row]]
+name = "cached"
+base = "a"
+teacher = "soft"
+soft = ["caches"]
+[[row]]
+name = "none"
+base = "a"
+teacher = "none"
+change.student.network.std = 0.3
+"""
+    study = read_study(study_file(tmp_path, rows))
+    assert [row.living for row in study.rows] == [False, True, True, False, False]
+    assert [bool(row.soft) for row in study.rows] == [False, False, False, True, False]
+    assert [row.against for row in study.rows] == [None, "alone", "a", "a", "a"]
+    jobs = {(job.row.name, job.seed, job.fold): job for job in study.jobs()}
+    one, other = (teacher_recipe(jobs[name, 0, 1].recipe) for name in ("a", "layers"))
+    assert one == other, "what differs in the student alone shares a teacher"
+    assert one not in (teacher_recipe(jobs["a", 1, 1].recipe), teacher_recipe(jobs["a", 0, 2].recipe))
+
+
 def test_jobs_go_seed_by_seed_and_keep_the_split(tmp_path: Path) -> None:
     study = read_study(study_file(tmp_path, ROWS))
     names = {row.slug: row.slug[0] + row.slug[1] for row in study.rows}
@@ -100,6 +134,10 @@ def test_a_recipe_beside_the_study_file(tmp_path: Path, monkeypatch: pytest.Monk
         ('[[row]]\nname = "??"', r"has no letter or figure"),
         ('[[row]]\nname = "a"\n[[row]]\nname = "b"', r"row 'b': is the same training as 'a'"),
         ('[[row]]\nname = "a"\nteacher = "soft"', r"row 'a': teacher = .soft. needs the folders"),
+        (f'[[row]]\nname = "a"\n{FEATURES}', r"row 'a': distill.features needs a teacher that is asked; add teacher"),
+        ('[[row]]\nname = "a"\nteacher = "living"\nsoft = ["x"]', r"row 'a': soft names folders, but teacher is not"),
+        ('[[row]]\nname = "Teachers"\n', r"row 'Teachers': the folder of this name is the living teachers'"),
+        (f'{LIVING}[[row]]\nname = "b"\nteacher = "living"', r"row 'b': is the same training as 'a'"),
         ('[[row]]\nname = "a"\nsoft = ["x"]', r"row 'a': soft names folders, but teacher is not"),
         ('[[row]]\nname = "a"\nfolds = [5]', r"row 'a': folds: the recipe has no fold 5; there are 0..4"),
         ('[[row]]\nname = "a"\nseeds = []', r"row 'a': seeds \[\] must be one or more"),

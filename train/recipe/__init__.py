@@ -32,6 +32,7 @@ __all__ = [
     "check_seed",
     "load_recipe",
     "shipped",
+    "without_student",
 ]
 
 
@@ -88,3 +89,8 @@ def load_recipe(name: str, seed: int | None = None) -> Recipe:
         return recipe if seed is None else replace(recipe, seed=seed)
     except ValueError as error:
         raise UserError(f"--{error}") from error
+
+
+def without_student(recipe: Recipe) -> Recipe:
+    """The recipe with what decides the student alone at its defaults: recipes that differ there share a teacher."""
+    return replace(recipe, student=StudentRecipe(), distill=Distill(), convert=ConvertRecipe())

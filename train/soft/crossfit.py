@@ -13,7 +13,7 @@ from pathlib import Path
 from device.errors import UserError
 from train.data.busi import DataSet
 from train.data.splits import Split, make_split
-from train.recipe import ConvertRecipe, Distill, Recipe, StudentRecipe
+from train.recipe import Recipe, without_student
 from train.runs import Run
 
 TEACHERS = "teachers"
@@ -35,8 +35,8 @@ def teacher_recipe(recipe: Recipe, j: int, k: int) -> Recipe:
     """What decides the teacher of a pair of folds: validation j, test k, whichever of the two is less first.
 
     `select` is forced to the last epoch: then nothing was chosen on either fold, and the figures on both are honest
-    out-of-fold figures. What decides the student alone (student, distill, convert) is set to its defaults, so that a
-    change there trains no teacher anew. Raises UserError when the protocol leaks or the name is no file's name.
+    out-of-fold figures. What decides the student alone is set to its defaults, so that a change there trains no
+    teacher anew. Raises UserError when the protocol leaks or the name is no file's name.
     """
     if recipe.split.leaks:
         raise UserError(
@@ -47,8 +47,7 @@ def teacher_recipe(recipe: Recipe, j: int, k: int) -> Recipe:
         raise UserError(f"the recipe's name {recipe.name!r} cannot be part of a folder's name; change it.")
     split = replace(recipe.split, val_fold=min(j, k), test_fold=max(j, k), val_parts=1)
     teacher = replace(recipe.teacher, fit=replace(recipe.teacher.fit, select="last"))
-    plain = {"student": StudentRecipe(), "distill": Distill(), "convert": ConvertRecipe()}
-    return replace(recipe, split=split, teacher=teacher, **plain)
+    return replace(without_student(recipe), split=split, teacher=teacher)
 
 
 def split_of(data: DataSet, recipe: Recipe, groups_csv: Path | None, exclude: tuple[str, ...]) -> Split:

@@ -16,6 +16,7 @@ from device.errors import UserError
 from train.data.busi import DataSet, Picture, read_dataset
 from train.data.splits import Split
 from train.recipe import Recipe
+from train.studies.grid.living import living_teacher
 from train.studies.grid.results import DIGITS, Result
 from train.studies.grid.study import Key
 
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Task:
     """All that a worker needs. weights_dir and the data set's folder must be at these paths on its machine; `folder`,
-    where the run is kept while it trains, only on the machine that the study was started on."""
+    where the run is kept while it trains, only on the machine that the study was started on, and `teacher`, where its
+    living teacher is kept (None: without)."""
 
     key: Key
     recipe: Recipe
@@ -35,10 +37,11 @@ class Task:
     soft: "SoftTargets | None"
     weights_dir: Path | None
     folder: Path
+    teacher: Path | None = None
 
 
 def train_job(task: Task, away: bool = False) -> Result:
-    """Train a student and judge it on its validation and test part, with one thread.
+    """Train a student, before it its living teacher, and judge it on its validation and test part, with one thread.
 
     away: on another machine than the study's; then the run is kept in a folder of its own, which goes at the end.
     Raises UserError as train.training.distill does, when this machine has other data at the same path, and when the
@@ -51,18 +54,20 @@ def train_job(task: Task, away: bool = False) -> Result:
     # One thread wherever it runs: workers share a machine, and sums in another order would give another network.
     torch.set_num_threads(1)
     try:
-        with _folder(task, away) as folder:
-            return _trained(task, folder)
+        with _folders(task, away) as (folder, teacher):
+            return _trained(task, folder, teacher)
     finally:
         torch.set_num_threads(threads)
 
 
-def _trained(task: Task, folder: Path) -> Result:
+def _trained(task: Task, folder: Path, taught_by: Path | None) -> Result:
     from train import fit, training
     from train.data.busi import load_lumas
 
+    what = task.data, task.recipe, task.split, task.weights_dir
+    teacher = living_teacher(*what, taught_by) if taught_by else None
     taught = {"soft": task.soft} if task.soft is not None else {}
-    run = training.distill(task.data, task.recipe, task.split, task.weights_dir, None, folder, **taught)
+    run = training.distill(*what, teacher, folder, **taught)
     said = {
         part: _said(pictures, fit.predict(run.network, load_lumas(pictures, task.recipe.preprocess)), task)
         for part, pictures in (("test", task.split.test), ("val", task.split.val))
@@ -80,6 +85,7 @@ def _trained(task: Task, folder: Path) -> Result:
         seconds=round(run.meta.seconds, 1),
         hardware=run.meta.hardware,
         versions=run.meta.versions,
+        teacher=run.meta.teacher_sha256,
         **said,
     )
 
@@ -92,13 +98,14 @@ def _said(pictures: tuple[Picture, ...], logits: np.ndarray, task: Task) -> dict
 
 
 @contextmanager
-def _folder(task: Task, away: bool) -> Iterator[Path]:
+def _folders(task: Task, away: bool) -> Iterator[tuple[Path, Path | None]]:
+    """Where the student's run is kept, and its living teacher's."""
     if not away:
-        yield task.folder
+        yield task.folder, task.teacher
         return
     folder = Path(tempfile.mkdtemp(prefix="busi-kd-"))
     try:
-        yield folder
+        yield folder / "student", folder / "teacher" if task.teacher else None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -58,6 +58,7 @@ def _facts(summary: Summary) -> dict[str, Any]:
         "against": row.against,
         "change": row.change,
         "soft": bool(row.soft),
+        "living": row.living,
         "recipe": schema.dump(row.recipe),
     }
     return facts
@@ -223,6 +224,8 @@ def _list(values) -> str:
 
 
 def _teacher(row: Row) -> str:
+    if row.living:
+        return "labels and a living teacher, trained on the same split"
     if not row.soft:
         return "labels"
     return f"labels and cached answers of teachers: {_list(folder.name for folder in row.soft)}"

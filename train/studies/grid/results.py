@@ -22,7 +22,8 @@ class Result:
     """One finished training. test, val: picture's name -> (K,) logits of the part, in the order of CLASSES.
 
     recipe: as it was trained with. data, split, soft: SHA-256 of the data set, of the parts' names and of the cached
-    answers (None: from labels alone). validation: the run's own figures. seconds: of the training alone.
+    answers (None: without). validation: the run's own figures. seconds: of the student's training alone. teacher:
+    SHA-256 of the living teacher's weights (None: without).
     """
 
     row: str
@@ -38,6 +39,7 @@ class Result:
     versions: dict[str, str]
     test: dict[str, tuple[float, ...]]
     val: dict[str, tuple[float, ...]]
+    teacher: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("test", "val"):
@@ -68,13 +70,15 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a job's result must have been made from. soft: SHA-256, None without; soft_known: whether it was read."""
+    """What a job's result must have been made from. soft: SHA-256, None without; soft_known: whether it was read.
+    living: whether from a living teacher, whom recipe, data and split decide."""
 
     recipe: Recipe
     data: str
     split: str | None = None
     soft: str | None = None
     soft_known: bool = True
+    living: bool = False
 
 
 def pictures_of(data: DataSet, split: Split) -> Pictures:
@@ -94,8 +98,8 @@ def decisive(recipe: Any) -> dict[str, Any]:
 
 
 def identity(inputs: Inputs) -> str:
-    """SHA-256 over the recipe, the data, the split and the soft targets of a job."""
-    parts = [decisive(inputs.recipe), inputs.data, inputs.split, inputs.soft]
+    """SHA-256 over the recipe, the data, the split and the teachers of a job."""
+    parts = [decisive(inputs.recipe), inputs.data, inputs.split, inputs.soft, *(["living"] if inputs.living else [])]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -116,6 +120,8 @@ def difference(result: Result, inputs: Inputs) -> str | None:
         return "another split"
     if inputs.soft_known and result.soft != inputs.soft:
         return "other soft targets"
+    if (result.teacher is not None) != inputs.living:
+        return "no living teacher" if inputs.living else "a living teacher"
     return None
 
 
@@ -203,7 +209,7 @@ def check_consistent(out: Path, study: Study, pictures: Pictures, results: dict[
         if job.key not in results:
             continue
         result, path = results[job.key], result_path(out, job.key)
-        why = difference(result, Inputs(job.recipe, pictures.fingerprint, soft_known=False))
+        why = difference(result, Inputs(job.recipe, pictures.fingerprint, soft_known=False, living=job.row.living))
         if why:
             raise stale(path, job, why)
         unknown = (set(result.test) | set(result.val)) - set(pictures.pictures)

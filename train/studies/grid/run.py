@@ -14,7 +14,7 @@ from device.errors import UserError
 from train.data.busi import DataSet
 from train.data.splits import Split, make_split
 from train.recipe import SplitRecipe
-from train.studies.grid import results
+from train.studies.grid import living, results
 from train.studies.grid.job import Task
 from train.studies.grid.pool import Failure
 from train.studies.grid.results import Inputs, Result, result_path
@@ -76,7 +76,8 @@ def plan(
         recipe = job.recipe
         if recipe.split not in splits:
             splits[recipe.split] = make_split(data, recipe.split, groups, exclude)
-        split, inputs, soft = splits[recipe.split], Inputs(recipe, data.fingerprint), None
+        split, soft = splits[recipe.split], None
+        inputs = Inputs(recipe, data.fingerprint, living=job.row.living)
         if job.row.soft:
             missing = chosen and any(o.key not in there for o in jobs if (o.row, o.fold) == (job.row, job.fold))
             soft = _soft(job, data, split, missing or (chosen and drop_stale), taught)
@@ -97,7 +98,8 @@ def plan(
                 continue
         name = f"{job.seed}-{job.fold}-{results.identity(inputs)[:12]}"
         folder = out.absolute() / results.RUNS / job.row.slug / name
-        tasks.append(Task(job.key, recipe, data, split, soft, weights_dir, folder))
+        teacher = living.folder_of(out, recipe, data, split) if job.row.living else None
+        tasks.append(Task(job.key, recipe, data, split, soft, weights_dir, folder, teacher))
     refused = [one for one in old if not (drop_stale and one[1].row in rows)]
     if refused:
         raise results.stale(*refused[0], others=len(refused) - 1)
@@ -139,7 +141,8 @@ def _keep_pictures(out: Path, data: DataSet, split: Split, replace_other: bool) 
 def train(tasks: Sequence[Task], pool: Pool, out: Path, keep_runs: bool, said: Callable[[str], None]) -> list[str]:
     """Train what is planned; each result is written as it comes. Returns a sentence per job that failed.
 
-    said: takes a line per finished job. Without keep_runs a job's run folder goes once its result is written.
+    said: takes a line per finished job. Without keep_runs a job's run folder goes once its result is written, its
+    teacher's when all is done: a job that failed will want it.
     """
     failed = []
     with closing(pool(tasks)) as finished:
@@ -156,6 +159,10 @@ def train(tasks: Sequence[Task], pool: Pool, out: Path, keep_runs: bool, said: C
             if not keep_runs:
                 _sweep(task.folder)
             said(f"{head}: {_figures(task, found)}; {found.seconds:.0f} s")
+    if not (keep_runs or failed):
+        for folder in {task.teacher for task in tasks if task.teacher}:
+            shutil.rmtree(folder, ignore_errors=True)
+            _remove_empty(folder)
     return failed
 
 
@@ -169,6 +176,11 @@ def _sweep(folder: Path) -> None:
         gone = one.with_name(f".gone-{one.name}")
         os.replace(one, gone)
         shutil.rmtree(gone, ignore_errors=True)
+    _remove_empty(folder)
+
+
+def _remove_empty(folder: Path) -> None:
+    """The folders above one that has gone, once nothing is left in them."""
     for above in (folder.parent, folder.parent.parent):
         if above.is_dir() and not any(above.iterdir()):
             above.rmdir()

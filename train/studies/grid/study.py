@@ -30,14 +30,15 @@ class RowFile:
 
     base: a row that stands above; this row's changes, teacher and soft targets start from its. against: the row that
     the paired difference is taken to, when it is not the base. teacher: `soft` learns from cached answers in the
-    folders `soft`, relative to the study file. seeds, folds: instead of the study's.
+    folders `soft`, relative to the study file; `living` from the recipe's teacher, trained on the same split first.
+    seeds, folds: instead of the study's.
     """
 
     name: str
     change: dict[str, Any] = field(default_factory=dict)
     base: str | None = None
     against: str | None = None
-    teacher: Literal["none", "soft"] | None = None
+    teacher: Literal["none", "soft", "living"] | None = None
     soft: tuple[str, ...] = ()
     seeds: tuple[int, ...] | None = None
     folds: tuple[int, ...] | None = None
@@ -58,7 +59,8 @@ class StudyFile:
 @dataclass(frozen=True)
 class Row:
     """A row with everything resolved. recipe: of which a job replaces seed and folds. change: to its base's recipe.
-    against: name of the row that it is compared with, or None. soft: folders of cached answers, or none."""
+    against: name of the row that it is compared with, or None. soft: folders of cached answers, or none. living:
+    whether the recipe's teacher is trained first and asked about what the student sees."""
 
     name: str
     slug: str
@@ -69,6 +71,7 @@ class Row:
     soft: tuple[Path, ...]
     seeds: tuple[int, ...]
     folds: tuple[int, ...]
+    living: bool = False
 
 
 @dataclass(frozen=True)
@@ -161,6 +164,11 @@ def _resolved(one: RowFile, above: list[Row], study: StudyFile, recipe: Recipe, 
             raise UserError(f"{where}: change must not hold {key!r}, which is the same for all rows; remove it.")
     start = schema.dump(base.recipe if base else recipe)
     changed = schema.load(Recipe, laid_over(start, one.change), where)
+    living = one.teacher == "living" or (one.teacher is None and base is not None and base.living)
+    if changed.distill.features and not living:
+        raise UserError(f'{where}: distill.features needs a teacher that is asked; add teacher = "living".')
+    if slug == "teachers":
+        raise UserError(f"{where}: the folder of this name is the living teachers'; give the row another name.")
     seeds = study.seeds if one.seeds is None else one.seeds
     folds = study.folds if one.folds is None else one.folds
     check_numbers(where, seeds, folds, recipe.split.folds)
@@ -174,6 +182,7 @@ def _resolved(one: RowFile, above: list[Row], study: StudyFile, recipe: Recipe, 
         soft=_soft(one, base, path, where),
         seeds=seeds,
         folds=folds,
+        living=living,
     )
 
 
@@ -181,7 +190,7 @@ def _soft(one: RowFile, base: Row | None, path: Path, where: str) -> tuple[Path,
     soft = tuple(path.parent / folder for folder in one.soft)
     if soft and one.teacher != "soft":
         raise UserError(f"{where}: soft names folders, but teacher is not 'soft'; add teacher = \"soft\".")
-    if one.teacher == "none":
+    if one.teacher in ("none", "living"):
         return ()
     if one.teacher == "soft" and not soft and not (base and base.soft):
         raise UserError(f'{where}: teacher = "soft" needs the folders of its answers; add soft = [...].')
@@ -190,13 +199,14 @@ def _soft(one: RowFile, base: Row | None, path: Path, where: str) -> tuple[Path,
 
 def _compared(rows: list[Row], recipe: Recipe, path: Path) -> tuple[Row, ...]:
     """Fill in what each row is compared with: `against`, else its base, else the row that is the study's recipe."""
-    plain = next((row.name for row in rows if row.recipe == recipe and not row.soft), None)
+    plain = next((row.name for row in rows if row.recipe == recipe and not (row.soft or row.living)), None)
     found = []
     for number, row in enumerate(rows):
         against = row.against or row.base or (plain if plain != row.name else None)
         if against is not None and (against == row.name or against not in [other.name for other in rows]):
             raise UserError(f"{path}, row {row.name!r}: there is no other row {against!r}; correct against.")
-        twin = next((r.name for r in rows[:number] if (r.recipe, r.soft) == (row.recipe, row.soft)), None)
+        same = (row.recipe, row.soft, row.living)
+        twin = next((r.name for r in rows[:number] if (r.recipe, r.soft, r.living) == same), None)
         if twin:
             raise UserError(f"{path}, row {row.name!r}: is the same training as {twin!r}; remove one or change it.")
         found.append(replace(row, against=against))
