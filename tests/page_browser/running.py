@@ -34,7 +34,6 @@ CHROMIUM = "/usr/bin/chromium"
 PIN = "2468"
 FPS = 10
 PATIENCE_S = 30.0  # for what takes a moment on a busy machine; nothing waits so long that works
-_MODEL = '[model]\nbundle = "{}"\ntrusted_keys = "{}/keys"\n'
 MODEL = '[model]\nbundle = "{}"\ntrusted_keys = "{}/keys"\n'
 SEEDS = 80  # phantoms that are tried until the model says what is wanted
 
