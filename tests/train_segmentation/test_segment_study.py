@@ -67,6 +67,13 @@ def test_an_unknown_study_names_those_there_are() -> None:
         read_study("papers")
 
 
+def test_only_a_shipped_study_is_named_without_its_file(tmp_path: Path) -> None:
+    assert read_study("two-heads").argument == "two-heads"
+    assert read_study(str(read_study("cpu").path)).argument == "cpu"
+    own = write_study(tmp_path / "studies")
+    assert read_study(own).argument == Path(own).name
+
+
 @pytest.mark.parametrize("name", ["cpu", "paper", "two-heads"])
 def test_shipped_studies_are_sound(name: str) -> None:
     study = read_study(name)

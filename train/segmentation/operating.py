@@ -45,12 +45,8 @@ def asked(out: Path, study: SegStudy, row: Row, results: dict[Key, SegResult]) -
         recipe=decisive(row.recipe),
         target_sensitivity=convert.target_sensitivity,
         coverage=convert.coverage,
-        again=f"busi-kd train segment {_named(study)} --out DIR --table-only --operating-point {row.slug}",
+        again=f"busi-kd train segment {study.argument} --out DIR --table-only --operating-point {row.slug}",
     )
-
-
-def _named(study: SegStudy) -> str:
-    return study.name if study.path.parent.name == "studies" else study.path.name
 
 
 def _as_classifier(result: SegResult) -> Result:

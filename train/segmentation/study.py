@@ -16,6 +16,7 @@ Key = tuple[str, int, int]  # of a job: its row's folder name, seed, fold
 Table = Literal["I", "II", "III", "ablation"]
 
 _OF_JOBS = ("name", "seed")  # a job decides these, and the folds
+_SHIPPED = Path(str(resources.files("train.segmentation").joinpath("studies")))
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,11 @@ class SegStudy:
     decide: tuple[int, ...]
     rows: tuple[Row, ...]
 
+    @property
+    def argument(self) -> str:
+        """What names the study on a command line: its name when it is a shipped one, else the name of its file."""
+        return self.path.stem if self.path.resolve().parent == _SHIPPED.resolve() else self.path.name
+
     def row(self, name: str) -> Row:
         """The row of this name, or of this folder name. Raises UserError when there is none."""
         for row in self.rows:
@@ -125,8 +131,7 @@ class SegStudy:
 
 def shipped() -> list[str]:
     """Names of the studies that come with busi-kd."""
-    files = resources.files("train.segmentation").joinpath("studies").iterdir()
-    return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
+    return sorted(file.stem for file in _SHIPPED.glob("*.toml"))
 
 
 def read_study(
@@ -146,7 +151,7 @@ def read_study(
             raise UserError(
                 f"no study {name!r}{nearest(name, shipped())}; there are {', '.join(shipped())}, or a .toml file."
             )
-        path = Path(str(resources.files("train.segmentation").joinpath("studies", f"{name}.toml")))
+        path = _SHIPPED / f"{name}.toml"
     written = schema.load(StudyFile, read_toml(path, "study"), path)
     if protocol is not None:
         written = replace(written, recipe=laid_over(written.recipe, {"split": {"protocol": protocol}}))
