@@ -6,7 +6,7 @@ from device.errors import UserError
 from train.recipe import ConvertRecipe
 from train.segmentation.results import SegResult
 from train.segmentation.study import Key, Row, SegStudy
-from train.studies.grid.results import Pictures, Result, decisive
+from train.studies.grid.results import Pictures, decisive
 from train.studies.out_of_fold_page import Asked, write
 
 FOLDER = "operating-point"
@@ -39,29 +39,11 @@ def asked(out: Path, study: SegStudy, row: Row, results: dict[Key, SegResult]) -
     return Asked(
         study=study.name,
         row=row.name,
-        results=tuple(_as_classifier(result) for result in own),
+        results=tuple(own),
         planned=len(jobs),
         folds=tuple(sorted({job.fold for job in jobs})),
         recipe=decisive(row.recipe),
         target_sensitivity=convert.target_sensitivity,
         coverage=convert.coverage,
         again=f"busi-kd train segment {study.argument} --out DIR --table-only --operating-point {row.slug}",
-    )
-
-
-def _as_classifier(result: SegResult) -> Result:
-    return Result(
-        row=result.row,
-        seed=result.seed,
-        fold=result.fold,
-        recipe=result.recipe,
-        data=result.data,
-        split=result.split,
-        soft=None,
-        validation=result.validation,
-        seconds=result.seconds,
-        hardware=result.hardware,
-        versions=result.versions,
-        test=result.classes,
-        val=result.val,
     )

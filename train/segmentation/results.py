@@ -49,6 +49,11 @@ class SegResult:
         """Row's folder name, seed and fold."""
         return self.row, self.seed, self.fold
 
+    @property
+    def test(self) -> dict[str, tuple[float, ...]]:
+        """The class logits of the test part, by the name that a classifier's result has for them."""
+        return self.classes
+
 
 def result_path(out: Path, key: Key) -> Path:
     """Where the result of a row's folder name, seed and fold lies."""

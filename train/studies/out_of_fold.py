@@ -6,6 +6,7 @@ seeds together then give one answer per picture and seed.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -15,11 +16,23 @@ from device.errors import UserError
 from train.calibrate import abstain_limit, fit_temperature, operating_point
 from train.data.busi import CLASSES
 from train.evaluation.metrics import with_interval
-from train.studies.grid.results import Pictures, Result
+from train.studies.grid.results import Pictures
 
 MALIGNANT = CLASSES.index("malignant")
 COVERAGES = np.arange(200, 9, -1) / 200  # 1, 0.995, ..., 0.05
 POINTS = (1.0, 0.95, 0.9, 0.8, 0.7)  # of the page's table
+
+
+class Answered(Protocol):
+    """As much of a training's result as is asked for: of a student, or of a network with two heads.
+
+    test, val: picture's name -> (K,) logits of the part, in the order of CLASSES.
+    """
+
+    seed: int
+    fold: int
+    test: dict[str, tuple[float, ...]]
+    val: dict[str, tuple[float, ...]]
 
 
 @dataclass(frozen=True)
@@ -69,7 +82,7 @@ class Coverage:
     verdict_aurc: Estimate
 
 
-def out_of_fold(results: Sequence[Result], pictures: Pictures, coverage: float) -> OutOfFold:
+def out_of_fold(results: Sequence[Answered], pictures: Pictures, coverage: float) -> OutOfFold:
     """Calibrate each training on its validation part and join the test parts.
 
     coverage: share of the validation part that the abstention rule of a training answers (train/calibrate.py). Raises

@@ -18,6 +18,7 @@ from train.studies.grid.study import Key, Row, Study
 from train.studies.out_of_fold import (
     COVERAGES,
     POINTS,
+    Answered,
     Coverage,
     OutOfFold,
     Threshold,
@@ -53,7 +54,7 @@ class Asked:
 
     study: str
     row: str
-    results: tuple[Result, ...]
+    results: tuple[Answered, ...]
     planned: int
     folds: tuple[int, ...]
     recipe: dict[str, Any]
