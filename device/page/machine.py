@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from aiohttp import BodyPartReader, web
+from aiohttp import web
 
 from device import installed, trust
 from device.admin import client
@@ -16,11 +16,9 @@ from device.errors import UserError
 from device.live.client import Away
 from device.page.page import Page, Route, body_of, page_of
 from device.page.refuse import Refusal, ok
+from device.page.upload import ROOM, uploaded
 from device.shipped import describe, shipped
 from device.store import system_clock
-
-ROOM = 1 << 16  # of a multipart body besides the file
-_BLOCK = 1 << 16
 
 
 async def helper(page: Page, verb: str, descriptor: int | None = None, **values: Any) -> dict[str, Any]:
@@ -119,19 +117,7 @@ def _models(folder: Path, whom: trust.Trust) -> list[dict[str, Any]]:
 async def install(request: web.Request) -> web.Response:
     """A bundle as ZIP in a multipart form: checked here without root, and again by the helper, which installs it."""
     page = page_of(request)
-    if not request.content_type.startswith("multipart/"):
-        raise Refusal(400, "form", "Send the ZIP file of a model bundle as multipart/form-data.")
-    part = await (await request.multipart()).next()
-    if not isinstance(part, BodyPartReader) or not part.filename:
-        raise Refusal(400, "form", "The form holds no file.")
-    with tempfile.TemporaryFile() as stream:
-        size = 0
-        while block := await part.read_chunk(_BLOCK):
-            size += len(block)
-            if size > MOST_ZIP:
-                raise Refusal(413, "too_large", f"A model is a ZIP file of at most {MOST_ZIP // 1_000_000} MB.")
-            stream.write(block)
-        stream.flush()
+    async with uploaded(request, "the ZIP file of a model bundle", "A model is a ZIP file", MOST_ZIP) as stream:
         whom = page.now.settings.model.whom()
         await asyncio.get_running_loop().run_in_executor(None, _check, stream, whom)
         said = await helper(page, "install", stream.fileno())

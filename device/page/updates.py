@@ -1,16 +1,16 @@
 """A new version of busi-kd itself: what runs, one more from a file or a memory stick, and back to the one before."""
 
 import asyncio
-import tempfile
 from typing import Any
 
-from aiohttp import BodyPartReader, web
+from aiohttp import web
 
 from device import log
 from device.errors import UserError
-from device.page.machine import ROOM, helper
+from device.page.machine import helper
 from device.page.page import Page, Route, body_of, page_of
 from device.page.refuse import Refusal, ok
+from device.page.upload import ROOM, uploaded
 from device.update import archive, manifest, slots, stick
 from device.update.manifest import MOST_UPDATE
 from device.update.slots import Place
@@ -18,7 +18,6 @@ from device.update.slots import Place
 PLACE = Place()
 INSTALL_S = 1800.0  # thousands of files on a slow card, compiled and tested
 RENEW_S = 1.0  # so that the answer reaches the browser before this process ends
-_BLOCK = 1 << 16
 
 
 async def status(request: web.Request) -> web.Response:
@@ -45,21 +44,8 @@ def _status(page: Page) -> dict[str, Any]:
 async def install(request: web.Request) -> web.Response:
     """An update file in a multipart form: its head is checked here without root, and all of it by the helper."""
     page = page_of(request)
-    if not request.content_type.startswith("multipart/"):
-        raise Refusal(400, "form", "Send an update file as multipart/form-data.")
-    part = await (await request.multipart()).next()
-    if not isinstance(part, BodyPartReader) or not part.filename:
-        raise Refusal(400, "form", "The form holds no file.")
-    keys = page.now.settings.model.whom().folders
-    page.own.folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=page.own.folder) as stream:  # /tmp may be memory, and this is large
-        size = 0
-        while block := await part.read_chunk(_BLOCK):
-            size += len(block)
-            if size > MOST_UPDATE:
-                raise Refusal(413, "too_large", f"An update is a file of at most {MOST_UPDATE // 1_000_000} MB.")
-            stream.write(block)
-        stream.flush()
+    keys, folder = page.now.settings.model.whom().folders, page.own.folder  # /tmp may be memory, and this is large
+    async with uploaded(request, "an update file", "An update is a file", MOST_UPDATE, folder) as stream:
         await asyncio.get_running_loop().run_in_executor(None, archive.read, stream, keys)
         said = await helper(page, "update", stream.fileno(), seconds=INSTALL_S)
     return _renewed(page, said)
