@@ -5,7 +5,6 @@ another schema refuses to load, each with its own sentence.
 """
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -194,20 +193,10 @@ def load_bundle(folder: Path, trusted_keys: Sequence[Path] | None = None) -> Bun
             raise UserError(f"{folder}: no {META_FILE} there; give the folder of a model bundle.")
         written = path.read_bytes()
         signed_by = None if trusted_keys is None else signing.check(written, folder, trusted_keys)
-        data = json.loads(written)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions.") from error
-    except (ValueError, RecursionError) as error:  # JSONDecodeError, UnicodeDecodeError; lists in lists in lists
-        raise UserError(f"{path}: not readable as JSON ({error}); copy the bundle again.") from error
-    if not isinstance(data, dict):
-        raise UserError(f"{path}: holds {schema.shown(data)} instead of a table of keys; copy the bundle again.")
-    version = data.get("schema_version")
-    if version != SCHEMA_VERSION:
-        raise UserError(
-            f"{path}: schema version {schema.shown(version)}, but this software reads version {SCHEMA_VERSION}; "
-            "convert the model again with the matching busi-kd."
-        )
-    meta = schema.load(Meta, data, path)
+    matching = "convert the model again with the matching busi-kd"
+    meta = schema.parse(Meta, written, path, SCHEMA_VERSION, "copy the bundle again", matching)
     if MODEL_FILE not in meta.files:
         raise UserError(f"{path}: no hash for {MODEL_FILE}; convert the model again.")
     for name, entry in meta.files.items():

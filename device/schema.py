@@ -5,6 +5,7 @@ Supported field types: bool, int, float, str, Any, dict[str, T], tuple[T, ...], 
 """
 
 import dataclasses
+import json
 import math
 import types
 from pathlib import Path
@@ -24,6 +25,26 @@ def load(cls: type[T], data: Any, where: Path | str) -> T:
         return _dataclass(cls, data, str(where), "")
     except RecursionError:
         raise UserError(f"{where}: nested too deep to be read; correct the file.") from None
+
+
+def parse(cls: type[T], written: bytes, where: Path | str, version: int, again: str, matching: str) -> T:
+    """`load` of JSON that says which `schema_version` it has: another busi-kd may have written it.
+
+    again, matching: what can be done where it is broken, and where it is of another version. Raises UserError: no JSON,
+    no table of keys, another version, and as `load` does.
+    """
+    try:
+        data = json.loads(written)
+    except (ValueError, RecursionError) as error:  # JSONDecodeError, UnicodeDecodeError; lists in lists in lists
+        raise UserError(f"{where}: not readable as JSON ({error}); {again}.") from error
+    if not isinstance(data, dict):
+        raise UserError(f"{where}: holds {shown(data)} instead of a table of keys; {again}.")
+    found = data.get("schema_version")
+    if found != version:
+        raise UserError(
+            f"{where}: schema version {shown(found)}, but this software reads version {version}; {matching}."
+        )
+    return load(cls, data, where)
 
 
 def dump(value: Any) -> Any:

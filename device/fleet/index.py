@@ -95,17 +95,8 @@ def read(written: bytes, signature: bytes, where: str, trusted: tuple[Path, ...]
             f"{where}: signed by none of the keys in {places}, or altered since; nothing was installed. Is the address "
             "right, and its maker's public key there?"
         )
-    try:
-        data = json.loads(written)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{where}: not readable as JSON ({error}); publish it again.") from error
-    version = data.get("schema_version") if isinstance(data, dict) else None
-    if version != SCHEMA_VERSION:
-        raise UserError(
-            f"{where}: schema version {schema.shown(version)}, but this software reads version {SCHEMA_VERSION}; "
-            "update busi-kd, or publish with the matching one."
-        )
-    return schema.load(Index, data, where)
+    matching = "update busi-kd, or publish with the matching one"
+    return schema.parse(Index, written, where, SCHEMA_VERSION, "publish it again", matching)
 
 
 def new_enough(entry: Entry) -> bool:

@@ -1,7 +1,6 @@
 """What an update file says of itself: for which machines and which files. It is signed, and covers all the rest."""
 
 import hashlib
-import json
 import platform
 import re
 from dataclasses import dataclass
@@ -101,17 +100,8 @@ def read(written: bytes, signature: bytes, keys: tuple) -> tuple[Manifest, str]:
             f"The update is signed by none of the keys in {' and '.join(map(str, keys))}, or was altered since; get "
             "the file again."
         )
-    try:
-        data = json.loads(written)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"The update's manifest is no JSON ({error}); have the file made again.") from error
-    version = data.get("schema_version") if isinstance(data, dict) else None
-    if version != SCHEMA_VERSION:
-        raise UserError(
-            f"The update's manifest has schema version {schema.shown(version)}, but this software reads "
-            f"{SCHEMA_VERSION}; install an update in between, or the package."
-        )
-    return schema.load(Manifest, data, "the update's manifest"), by
+    what, matching = "The update's manifest", "install an update in between, or the package"
+    return schema.parse(Manifest, written, what, SCHEMA_VERSION, "have the file made again", matching), by
 
 
 def id_of(written: bytes) -> str:
