@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from device import RESEARCH_NOTICE
+from train.external.cli import add_sets, training_of
 from train.options import PROTOCOLS, repeats
 
 
@@ -48,9 +49,7 @@ def register(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "model", type=Path, nargs="+", help="run folders or bundles with a mask; those of one title are averaged"
     )
-    command.add_argument("--external", type=Path, required=True, metavar="ROOT", help="folder of the external sets")
-    command.add_argument("--data", type=Path, help="the training's data set: external copies of it are left out")
-    command.add_argument("--repeats", type=repeats, default=1000, help="bootstrap resamplings (default 1000)")
+    add_sets(command)
     command.add_argument("--out", type=Path, metavar="FOLDER", help="write report, scores and contact sheets")
     command.set_defaults(run=_outlines)
 
@@ -172,19 +171,14 @@ def _write(args: argparse.Namespace, study, classifier) -> int:
 
 def _outlines(args: argparse.Namespace) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from train.data.busi import read_dataset
     from train.external.adapters import read_external
-    from train.external.overlap import check_training, copies_in
     from train.segmentation import external, external_page
 
     if args.out:
         external_page.check_target(args.out)
     sets = external.whole_sets(read_external(args.external))
     models = [external.open_outliner(path) for path in args.model]
-    data = read_dataset(args.data) if args.data else None
-    if data:
-        check_training(models, data)
-    copies = copies_in(sets, data) if data else None
+    data, copies = training_of(args, models, sets)
     rows = external.judge_outlines(models, sets, copies, args.repeats)
     print(external_page.markdown(rows, models, sets, copies, data))
     if args.out:

@@ -34,6 +34,7 @@ class Outliner:
     synthetic: bool
     warning: str | None
     outlines: Callable[[Sequence[ExternalPicture]], Iterable[np.ndarray]]
+    view = VIEW  # of every one
 
 
 @dataclass(frozen=True)
