@@ -26,6 +26,22 @@ def repeats(text: str) -> int:
     return int(text)
 
 
+def numbers(text: str) -> tuple[int, ...]:
+    """Seeds or folds, such as 0,1,2; each is taken once. Raises ArgumentTypeError."""
+    words = text.split(",")
+    if not all(word.isdecimal() and int(word) < 2**32 for word in words):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers; write 0,1,2")
+    return tuple(dict.fromkeys(map(int, words)))
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Names of a study's rows, such as a,b; each is taken once. Raises ArgumentTypeError."""
+    found = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    if not all(found):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of rows; write a,b")
+    return found
+
+
 def add(command: argparse.ArgumentParser, recipe: str = "paper") -> None:
     """Add DATA, --recipe and the options of the split to a command."""
     command.add_argument("data", type=Path, help="data folder in the BUSI layout")
@@ -80,13 +96,7 @@ def read(args: argparse.Namespace) -> "tuple[DataSet, Recipe, Split]":
             raise UserError(f"--split {args.split} decides the whole split; leave {other[0]} away.")
         split = read_split(args.split, data)
     else:
-        if args.groups and args.no_groups:
-            raise UserError(f"--groups {args.groups} and --no-groups contradict each other; leave one away.")
-        if not args.groups and not args.no_groups and not data.synthetic:
-            raise UserError(
-                f"{data.root}: which pictures are near-copies is not known, so training and test could share them; "
-                "find them with busi-kd train audit and give its pictures.csv as --groups, or say --no-groups."
-            )
+        check_groups(args, data)
         how = replace(recipe.split, protocol=args.protocol or recipe.split.protocol)
         exclude = read_list(args.exclude, "--exclude") if args.exclude else ()
         only = read_list(args.only, "--only") if args.only else None
@@ -94,6 +104,17 @@ def read(args: argparse.Namespace) -> "tuple[DataSet, Recipe, Split]":
     for sentence in warnings(split.describe(), data.synthetic):
         print(f"Note: {sentence}", file=sys.stderr)
     return data, replace(recipe, split=split.recipe), split
+
+
+def check_groups(args: argparse.Namespace, data: "DataSet") -> None:
+    """Raise UserError where both of --groups and --no-groups were given, or neither for pictures of patients."""
+    if args.groups and args.no_groups:
+        raise UserError(f"--groups {args.groups} and --no-groups contradict each other; leave one away.")
+    if not args.groups and not args.no_groups and not data.synthetic:
+        raise UserError(
+            f"{data.root}: which pictures are near-copies is not known, so training and test could share them; find "
+            "them with busi-kd train audit and give its pictures.csv as --groups, or say --no-groups."
+        )
 
 
 def leak_sentence(split: dict) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from device import RESEARCH_NOTICE
 from train.external.cli import add_sets, training_of
-from train.options import PROTOCOLS, repeats
+from train.options import PROTOCOLS, check_groups, names, numbers, repeats
 
 
 def register(commands: argparse._SubParsersAction) -> None:
@@ -26,9 +26,9 @@ def register(commands: argparse._SubParsersAction) -> None:
     )
     command.add_argument("--exclude", type=Path, metavar="LIST", help="leave the groups of these out of training")
     command.add_argument("--weights-dir", type=Path, metavar="DIR", help="folder of .safetensors the study names")
-    command.add_argument("--rows", type=_names, metavar="A,B", help="these rows and their teachers only (default all)")
-    command.add_argument("--folds", type=_numbers, metavar="0,1", help="instead of the study's")
-    command.add_argument("--seeds", type=_numbers, metavar="0,1", help="instead of the study's")
+    command.add_argument("--rows", type=names, metavar="A,B", help="these rows and their teachers only (default all)")
+    command.add_argument("--folds", type=numbers, metavar="0,1", help="instead of the study's")
+    command.add_argument("--seeds", type=numbers, metavar="0,1", help="instead of the study's")
     command.add_argument("--workers", type=int, default=0, metavar="N", help="side by side; 0, the default: one by one")
     command.add_argument(
         "--classifier", type=Path, metavar="RESULTS", help="compare class heads with it: results/ROW of train grid"
@@ -52,20 +52,6 @@ def register(commands: argparse._SubParsersAction) -> None:
     add_sets(command)
     command.add_argument("--out", type=Path, metavar="FOLDER", help="write report, scores and contact sheets")
     command.set_defaults(run=_outlines)
-
-
-def _names(text: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
-    if not all(names):
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of rows; write a,b")
-    return names
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    words = text.split(",")
-    if not all(word.isdecimal() and int(word) < 2**32 for word in words):
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers; write 0,1,2")
-    return tuple(dict.fromkeys(map(int, words)))
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -102,20 +88,13 @@ def _rows(args: argparse.Namespace, study) -> list:
 
 
 def _train(args: argparse.Namespace, study) -> list[str]:
-    from device.errors import UserError
     from train.data.busi import read_dataset
     from train.data.lists import read_list
     from train.segmentation.job import train_job, train_missing
     from train.studies.grid import pool
 
     data = read_dataset(args.data.absolute())
-    if args.groups and args.no_groups:
-        raise UserError(f"--groups {args.groups} and --no-groups contradict each other; leave one away.")
-    if not args.groups and not args.no_groups and not data.synthetic:
-        raise UserError(
-            f"{data.root}: which pictures are near-copies is not known, so training and test could share them; find "
-            "them with busi-kd train audit and give its pictures.csv as --groups, or say --no-groups."
-        )
+    check_groups(args, data)
     print(f"{study.name}: {data.name}. {RESEARCH_NOTICE}")
     weights = args.weights_dir.absolute() if args.weights_dir else None
     exclude = read_list(args.exclude, "--exclude") if args.exclude else ()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from device import RESEARCH_NOTICE
 from device.errors import UserError
 from train.interrupts import sigterm_as_interrupt
+from train.options import numbers
 
 if TYPE_CHECKING:
     from train.data.busi import DataSet
@@ -28,9 +29,9 @@ def register(commands) -> None:
     command.add_argument("--groups", type=Path, metavar="CSV", help="near-copies stay together; needed for patients")
     command.add_argument("--exclude", type=Path, metavar="LIST", help="leave the groups of these out of training")
     command.add_argument(
-        "--test-folds", type=_numbers, metavar="0,1,...", help="test folds of the students to come (default all)"
+        "--test-folds", type=numbers, metavar="0,1,...", help="test folds of the students to come (default all)"
     )
-    command.add_argument("--seeds", type=_numbers, metavar="0,1,...", help="a teacher each (default the recipe's)")
+    command.add_argument("--seeds", type=numbers, metavar="0,1,...", help="a teacher each (default the recipe's)")
     command.add_argument("--weights-dir", type=Path, metavar="DIR", help="folder of .safetensors the recipe names")
     command.add_argument("--out", type=Path, required=True, help="the same command goes on after a kill")
     command.add_argument("--jobs", type=_count, default=1, help="teachers that are trained at a time (default 1)")
@@ -38,13 +39,6 @@ def register(commands) -> None:
         "--check", type=_count, metavar="N", help="only ask the teachers again about N answers of each cache in --out"
     )
     command.set_defaults(run=_run)
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    words = text.split(",")
-    if not all(word.isdecimal() and int(word) < 2**32 for word in words):
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers; write 0,1,2")
-    return tuple(dict.fromkeys(map(int, words)))
 
 
 def _count(text: str) -> int:

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from device import RESEARCH_NOTICE
-from train.options import PROTOCOLS, repeats
+from train.options import PROTOCOLS, numbers, repeats
 from train.studies.grid import cli as grid
 
 
@@ -18,7 +18,7 @@ def register(commands) -> None:
     command.add_argument("--exclude", type=Path, metavar="LIST", help="leave the groups of these out of training")
     command.add_argument("--weights-dir", type=Path, metavar="DIR", help="folder of .safetensors the recipe names")
     command.add_argument("--protocols", type=_protocols, default=PROTOCOLS, help=f"default {','.join(PROTOCOLS)}")
-    command.add_argument("--seeds", type=_seeds, default=(0, 1, 2), help="of split and training (default 0,1,2)")
+    command.add_argument("--seeds", type=numbers, default=(0, 1, 2), help="of split and training (default 0,1,2)")
     command.add_argument("--with-teacher", action="store_true", help="train a teacher on each split and distil it")
     command.add_argument("--repeats", type=repeats, default=1000, help="bootstrap resamplings (default 1000)")
     command.add_argument("--out", type=Path, required=True, help="the same command goes on after a kill")
@@ -31,13 +31,6 @@ def _protocols(text: str) -> tuple[str, ...]:
     if unknown:
         raise argparse.ArgumentTypeError(f"{unknown[0]!r} is no protocol; there are {', '.join(PROTOCOLS)}")
     return names
-
-
-def _seeds(text: str) -> tuple[int, ...]:
-    words = text.split(",")
-    if not all(word.isdecimal() and int(word) < 2**32 for word in words):
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of seeds; write 0,1,2")
-    return tuple(dict.fromkeys(map(int, words)))
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from device import RESEARCH_NOTICE
-from train.options import repeats
+from train.options import check_groups, names, repeats
 
 
 def register(commands) -> None:
@@ -18,7 +18,7 @@ def register(commands) -> None:
     command.add_argument("--no-groups", action="store_true", help="count each picture as its own group")
     command.add_argument("--exclude", type=Path, metavar="LIST", help="leave the groups of these out of training")
     command.add_argument("--weights-dir", type=Path, metavar="DIR", help="folder of .safetensors the recipe names")
-    command.add_argument("--rows", type=_rows, metavar="A,B", help="train these rows only (default all)")
+    command.add_argument("--rows", type=names, metavar="A,B", help="train these rows only (default all)")
     command.add_argument("--workers", type=_count, metavar="N", help="default one per core; 0: without Ray")
     command.add_argument("--address", help="of a Ray cluster (default $RAY_ADDRESS, else this machine alone)")
     command.add_argument("--gpu", type=_share, default=0.0, metavar="SHARE", help="of a GPU for each training")
@@ -35,13 +35,6 @@ def register(commands) -> None:
     command.add_argument("--repeats", type=repeats, default=1000, help="bootstrap resamplings (default 1000)")
     command.add_argument("--out", type=Path, help="default DIR/operating-point/ROW")
     command.set_defaults(run=_operating_point)
-
-
-def _rows(text: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
-    if not all(names):
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of rows; write a,b")
-    return names
 
 
 def _count(text: str) -> int:
@@ -87,11 +80,7 @@ def _train(args: argparse.Namespace, study) -> list[str]:
         raise UserError("which data? Give the data folder, or say --table-only.")
     rows = [study.row(name) for name in args.rows or ()] or list(study.rows)
     data = read_dataset(args.data.absolute())
-    if not args.groups and not args.no_groups and not data.synthetic:
-        raise UserError(
-            f"{data.root}: which pictures are near-copies is not known, so training and test could share them; find "
-            "them with busi-kd train audit and give its pictures.csv as --groups, or say --no-groups."
-        )
+    check_groups(args, data)
     weights = args.weights_dir.absolute() if args.weights_dir else None
     exclude = read_list(args.exclude, "--exclude") if args.exclude else ()
     plan = run.plan(study, rows, data, args.groups, exclude, weights, args.out, args.drop_stale)
