@@ -114,10 +114,7 @@ def claim(folder: Path, identity: dict[str, Any], split: Split, data: DataSet) -
 
 def finish(folder: Path, network: nn.Module, meta: dict[str, Any]) -> Run:
     """Write weights and meta.json (last, so that its presence means done) and load the run back."""
-    files.write_bytes(
-        folder / WEIGHTS, save({k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()})
-    )
-    full = RunMeta(**meta, weights_sha256=files.sha256_file(folder / WEIGHTS))
+    full = RunMeta(**meta, weights_sha256=write_weights(folder, network))
     files.write_json(folder / META, schema.dump(full))
     return load_run(folder)
 
@@ -129,32 +126,49 @@ def load_run(folder: Path, kind: str | None = None) -> Run:
     """
     folder = Path(folder)
     path = folder / META
-    if not path.is_file():
-        hint = (
-            "its training has not finished; run the same command again"
-            if (folder / STARTED).is_file()
-            else "give the --out folder of a finished training"
-        )
-        raise UserError(f"{folder}: no {META} there; {hint}.")
-    try:
-        data = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise UserError(f"{path}: not readable as JSON ({error}); train again.") from error
-    meta = schema.load(RunMeta, data, path)
+    meta = schema.load(RunMeta, read_meta(folder, "the --out folder of a finished training"), path)
     if kind and meta.kind != kind:
         raise UserError(f"{folder}: holds a {meta.kind}, but a {kind} is wanted; give the other folder.")
     if meta.classes != CLASSES:
         raise UserError(f"{path}: classes {meta.classes}, but this software uses {CLASSES}; train again.")
-    weights = folder / WEIGHTS
-    if not weights.is_file() or files.sha256_file(weights) != meta.weights_sha256:
-        raise UserError(f"{weights}: missing or altered since the training; copy it again or train again.")
     network = make_network(meta.kind, meta.recipe, None, fresh=True)
+    load_weights(folder, network, meta.weights_sha256)
+    return Run(folder, meta, network.eval())
+
+
+def write_weights(folder: Path, network: nn.Module) -> str:
+    """Write a network's parameters and buffers into a run folder, whole or not at all; their SHA-256."""
+    weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    files.write_bytes(folder / WEIGHTS, save(weights))
+    return files.sha256_file(folder / WEIGHTS)
+
+
+def load_weights(folder: Path, network: nn.Module, sha256: str) -> None:
+    """Load what `write_weights` wrote into `network`. Raises UserError: missing, altered, of another network."""
+    weights = folder / WEIGHTS
+    if not weights.is_file() or files.sha256_file(weights) != sha256:
+        raise UserError(f"{weights}: missing or altered since the training; copy it again or train again.")
     try:
         network.load_state_dict(load_file(weights))
     except (RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:160]
         raise UserError(f"{weights}: does not fit the recipe in {META} ({reason}); train again.") from error
-    return Run(folder, meta, network.eval())
+
+
+def read_meta(folder: Path, wanted: str) -> Any:
+    """What meta.json of a run folder holds, as plain data. wanted: which folder to give instead of one without it.
+
+    Raises UserError: none there, or no JSON.
+    """
+    path = folder / META
+    if not path.is_file():
+        unfinished = (folder / STARTED).is_file()
+        hint = "its training has not finished; run the same command again" if unfinished else f"give {wanted}"
+        raise UserError(f"{folder}: no {META} there; {hint}.")
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as error:
+        raise UserError(f"{path}: not readable as JSON ({error}); train again.") from error
 
 
 def make_network(kind: str, recipe: Recipe, weights_dir: Path | None, fresh: bool = False) -> nn.Module:
