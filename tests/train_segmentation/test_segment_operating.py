@@ -13,9 +13,9 @@ from device.errors import UserError
 from device.main import main
 from train.segmentation.operating import asked
 from train.segmentation.recipe import SegRecipe
-from train.segmentation.results import SegResult, read_result, result_path, write_result
+from train.segmentation.results import SegResult, read_result, write_result
 from train.segmentation.study import SegStudy, read_study
-from train.studies.grid.results import write_pictures
+from train.studies.grid.results import result_path, write_pictures
 from train.studies.operating_file import read_derived
 from train.studies.out_of_fold_page import NUMBERS, of_grid
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from device.errors import UserError
 from train.segmentation.results import SegResult
-from train.segmentation.study import Key, Row, SegStudy
+from train.segmentation.study import Row, SegStudy
 from train.studies.grid.results import Pictures, Result, read_result
+from train.studies.grid.study import Key
 from train.studies.grid.table import Draws, Mean, compared
 
 

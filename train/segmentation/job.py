@@ -17,13 +17,14 @@ from train.segmentation.results import (
     SegResult,
     check_current,
     read_result,
-    result_path,
     run_folder,
     write_outline,
     write_result,
 )
-from train.segmentation.study import Job, Row, SegStudy
+from train.segmentation.study import Row, SegStudy
 from train.studies.grid.pool import Failure
+from train.studies.grid.results import PICTURES, pictures_of, read_pictures, result_path, write_pictures
+from train.studies.grid.study import Job
 
 if TYPE_CHECKING:
     from train.soft.targets import SoftTargets
@@ -169,8 +170,6 @@ def _soft(job: Job, data: DataSet, split: Split) -> "SoftTargets | None":
 
 
 def _keep_pictures(out: Path, data: DataSet, split: Split) -> None:
-    from train.studies.grid.results import PICTURES, pictures_of, read_pictures, write_pictures
-
     now, kept = pictures_of(data, split), read_pictures(out)
     if kept is not None and kept != now:
         raise UserError(f"{out / PICTURES}: the study in this folder is about other data or groups; choose another.")

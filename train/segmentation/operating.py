@@ -5,8 +5,9 @@ from pathlib import Path
 from device.errors import UserError
 from train.recipe import ConvertRecipe
 from train.segmentation.results import SegResult
-from train.segmentation.study import Key, Row, SegStudy
+from train.segmentation.study import Row, SegStudy
 from train.studies.grid.results import Pictures, decisive
+from train.studies.grid.study import Key
 from train.studies.out_of_fold_page import Asked, write
 
 FOLDER = "operating-point"

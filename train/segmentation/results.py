@@ -1,6 +1,5 @@
 """What a segmentation study keeps: one small file per training, enough for every table, and the outlines as PNG."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,10 @@ from device.preprocess import read_picture
 from train.data.busi import Picture, write_picture
 from train.segmentation.recipe import SegRecipe
 from train.segmentation.scores import Score
-from train.segmentation.study import Job, Key
+from train.studies.grid.results import RUNS, read_json, result_path
+from train.studies.grid.study import Job, Key
 
-RESULTS, RUNS, OUTLINES = "results", "runs", "outlines"
+OUTLINES = "outlines"
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,6 @@ class SegResult:
         return self.classes
 
 
-def result_path(out: Path, key: Key) -> Path:
-    """Where the result of a row's folder name, seed and fold lies."""
-    slug, seed, fold = key
-    return out / RESULTS / slug / f"{seed}-{fold}.json"
-
-
 def run_folder(out: Path, key: Key) -> Path:
     """Where the network of a job lies."""
     slug, seed, fold = key
@@ -80,10 +74,7 @@ def write_result(out: Path, result: SegResult) -> None:
 
 def read_result(path: Path) -> SegResult:
     """Read a result. Raises UserError when it is none."""
-    try:
-        return schema.load(SegResult, json.loads(path.read_text(encoding="utf-8")), path)
-    except ValueError as error:
-        raise UserError(f"{path}: not readable as JSON ({error}); restore it or remove it.") from error
+    return schema.load(SegResult, read_json(path), path)
 
 
 def read_results(out: Path, jobs: list[Job]) -> dict[Key, SegResult]:

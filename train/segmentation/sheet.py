@@ -13,7 +13,8 @@ from device.preprocess import read_picture, to_luma
 from train.data.busi import DataSet, Picture
 from train.segmentation.outlines import truth_of
 from train.segmentation.results import SegResult, read_outline
-from train.segmentation.study import Key, Row, SegStudy
+from train.segmentation.study import Row, SegStudy
+from train.studies.grid.study import Key
 
 _TILE, _GAP, _LINE = (280, 220), 6, 18  # width and height of a picture's place; gap; a line of text; pixels
 _BACK, _TEXT, _TITLE = (24, 26, 30), (222, 226, 232), (255, 208, 92)

@@ -10,9 +10,8 @@ from device import schema
 from device.errors import UserError, nearest
 from train.recipe import read_toml
 from train.segmentation.recipe import SegRecipe
-from train.studies.grid.study import check_folds, check_numbers, laid_over
+from train.studies.grid.study import Job, check_folds, check_numbers, laid_over, named
 
-Key = tuple[str, int, int]  # of a job: its row's folder name, seed, fold
 Table = Literal["I", "II", "III", "ablation"]
 
 _OF_JOBS = ("name", "seed")  # a job decides these, and the folds
@@ -61,30 +60,6 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Job:
-    """One training: a row, the seed of the training, and the test fold."""
-
-    row: Row
-    seed: int
-    fold: int
-
-    @property
-    def recipe(self) -> SegRecipe:
-        """The row's recipe with this seed and these folds. The split's own seed stays, and with it each fold."""
-        split = self.row.recipe.split
-        split = replace(split, test_fold=self.fold, val_fold=(self.fold + 1) % split.folds)
-        return replace(self.row.recipe, name=self.row.slug, seed=self.seed, split=split)
-
-    @property
-    def key(self) -> Key:
-        """The row's folder name, the seed and the fold."""
-        return self.row.slug, self.seed, self.fold
-
-    def __str__(self) -> str:
-        return f"{self.row.name}, seed {self.seed}, fold {self.fold}"
-
-
-@dataclass(frozen=True)
 class SegStudy:
     """A study file that was read and found sound."""
 
@@ -102,11 +77,7 @@ class SegStudy:
 
     def row(self, name: str) -> Row:
         """The row of this name, or of this folder name. Raises UserError when there is none."""
-        for row in self.rows:
-            if name in (row.name, row.slug):
-                return row
-        names = [row.name for row in self.rows]
-        raise UserError(f"{self.path}: no row {name!r}{nearest(name, names)}; there are {', '.join(names)}.")
+        return named(self.rows, name, self.path)
 
     def with_teachers(self, rows: list[Row]) -> list[Row]:
         """The rows and the rows that teach them, in the study's order."""
@@ -116,11 +87,11 @@ class SegStudy:
                 wanted |= {term.row for term in row.recipe.teachers}
         return [row for row in self.rows if row.name in wanted]
 
-    def jobs(self, rows: list[Row] | None = None) -> list[Job]:
+    def jobs(self, rows: list[Row] | None = None) -> list[Job[Row]]:
         """All trainings: seeds outermost, then rows, so that teachers come before their students, then folds."""
         return [Job(row, s, fold) for s in self.seeds for row in rows or self.rows for fold in self.folds]
 
-    def stages(self, jobs: list[Job]) -> list[list[Job]]:
+    def stages(self, jobs: list[Job[Row]]) -> list[list[Job[Row]]]:
         """Jobs in steps: those of one step need only what earlier steps have trained."""
         depth: dict[str, int] = {}
         for row in self.rows:

@@ -8,8 +8,9 @@ from device.bundle import Estimate
 from train.segmentation.figures import difference, measure
 from train.segmentation.results import SegResult
 from train.segmentation.scores import Score
-from train.segmentation.study import Key, Row, SegStudy
+from train.segmentation.study import Row, SegStudy
 from train.studies.grid.results import Pictures
+from train.studies.grid.study import Key
 
 SUBSETS: dict[str, tuple[str, ...]] = {
     "all": ("benign", "malignant", "normal"),

@@ -12,9 +12,10 @@ from train.options import ONE_PER_PICTURE
 from train.segmentation.class_head import Classifier, class_heads
 from train.segmentation.results import SegResult
 from train.segmentation.scores import Score
-from train.segmentation.study import Key, SegStudy
+from train.segmentation.study import SegStudy
 from train.segmentation.summary import Summary
 from train.studies.grid.results import Pictures
+from train.studies.grid.study import Key
 from train.studies.grid.table import METRICS
 from train.studies.grid.table import TITLES as CLASS_TITLES
 

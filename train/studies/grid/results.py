@@ -168,18 +168,19 @@ def _lines(content: dict[str, Any], long: tuple[str, ...]) -> str:
 def read_pictures(out: Path) -> Pictures | None:
     """pictures.json of a study's folder; None when there is none. Raises UserError when it is no such file."""
     path = out / PICTURES
-    return schema.load(Pictures, _json(path), path) if path.is_file() else None
+    return schema.load(Pictures, read_json(path), path) if path.is_file() else None
 
 
 def read_result(path: Path) -> Result:
     """Read a result. Raises UserError when it is none, or lies where another job's result belongs."""
-    result = schema.load(Result, _json(path), path)
+    result = schema.load(Result, read_json(path), path)
     if result_path(path.parent.parent.parent, result.key) != path:
         raise UserError(f"{path}: is the result of {result.row}, seed {result.seed}, fold {result.fold}; move it back.")
     return result
 
 
-def _json(path: Path) -> Any:
+def read_json(path: Path) -> Any:
+    """A file of a study as plain data. Raises UserError when it is no JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

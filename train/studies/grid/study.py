@@ -1,9 +1,10 @@
 """A study file: rows, each a recipe with changes, and the seeds and folds that each is trained with."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from device import schema
 from device.errors import UserError, nearest
@@ -74,16 +75,27 @@ class Row:
     living: bool = False
 
 
+class Trainable(Protocol):
+    """As much of a row as its trainings need: of a study of students, or of networks that outline."""
+
+    name: str
+    slug: str
+    recipe: Any
+
+
+R = TypeVar("R", bound=Trainable)
+
+
 @dataclass(frozen=True)
-class Job:
+class Job(Generic[R]):
     """One training: a row, the seed of the training, and the test fold."""
 
-    row: Row
+    row: R
     seed: int
     fold: int
 
     @property
-    def recipe(self) -> Recipe:
+    def recipe(self) -> Any:
         """The row's recipe with this seed and these folds. The split's own seed stays, and with it each fold."""
         split = self.row.recipe.split
         split = replace(split, test_fold=self.fold, val_fold=(self.fold + 1) % split.folds)
@@ -110,7 +122,7 @@ class Study:
     decide: tuple[int, ...]
     rows: tuple[Row, ...]
 
-    def jobs(self) -> list[Job]:
+    def jobs(self) -> list[Job[Row]]:
         """All trainings: seeds outermost, then rows, then folds, so that an interrupted study can be compared."""
         seeds = dict.fromkeys(seed for row in self.rows for seed in row.seeds)
         ordered = [s for s in self.seeds if s in seeds] + [s for s in seeds if s not in self.seeds]
@@ -118,11 +130,7 @@ class Study:
 
     def row(self, name: str) -> Row:
         """The row of this name, or of this folder name. Raises UserError when there is none."""
-        for row in self.rows:
-            if name in (row.name, row.slug):
-                return row
-        names = [row.name for row in self.rows]
-        raise UserError(f"{self.path}: no row {name!r}{nearest(name, names)}; there are {', '.join(names)}.")
+        return named(self.rows, name, self.path)
 
 
 def read_study(path: Path) -> Study:
@@ -211,6 +219,15 @@ def _compared(rows: list[Row], recipe: Recipe, path: Path) -> tuple[Row, ...]:
             raise UserError(f"{path}, row {row.name!r}: is the same training as {twin!r}; remove one or change it.")
         found.append(replace(row, against=against))
     return tuple(found)
+
+
+def named(rows: Sequence[R], name: str, path: Path) -> R:
+    """The row of this name, or of this folder name. path: the study's. Raises UserError when there is none."""
+    for row in rows:
+        if name in (row.name, row.slug):
+            return row
+    names = [row.name for row in rows]
+    raise UserError(f"{path}: no row {name!r}{nearest(name, names)}; there are {', '.join(names)}.")
 
 
 def laid_over(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
