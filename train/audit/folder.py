@@ -1,14 +1,11 @@
 """Reader for any folder-per-class data set: each sub-folder that holds pictures is a class."""
 
-import hashlib
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from device.errors import UserError
 from device.preprocess import pictured_stem
-from train.data.busi import OFFICIAL_FOLDER, Picture
+from train.data.busi import OFFICIAL_FOLDER, Picture, check_names, fingerprint, natural
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
@@ -59,20 +56,17 @@ def read_folder(folder: Path) -> Folder:
             f"{root}: no sub-folder with pictures ({', '.join(SUFFIXES)}); give a folder that holds one folder of "
             "pictures per class."
         )
-    first: dict[str, Picture] = {}
-    for picture in pictures:
-        if first.setdefault(picture.name, picture) is not picture:
-            raise UserError(f"{picture.path}: {first[picture.name].path} has the same name; rename one of the two.")
+    check_names(pictures)
     classes = tuple(sorted({picture.label for picture in pictures}))
     name = "BUSI" if root.name == OFFICIAL_FOLDER else root.resolve().name
-    return Folder(root, name, classes, tuple(pictures), tuple(orphans), _fingerprint(pictures))
+    return Folder(root, name, classes, tuple(pictures), tuple(orphans), fingerprint(pictures))
 
 
 def _read_class(folder: Path) -> tuple[list[Picture], list[Path]]:
     files = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.name[0] != "."]
     masks: dict[str, list[Path]] = {}
     shown = []
-    for path in sorted((path for path in files if not path.is_dir()), key=lambda path: _natural(path.name)):
+    for path in sorted((path for path in files if not path.is_dir()), key=lambda path: natural(path.name)):
         stem = pictured_stem(path.name)
         if stem is None:
             shown.append(path)
@@ -83,19 +77,3 @@ def _read_class(folder: Path) -> tuple[list[Picture], list[Path]]:
     stems = {path.stem for path in shown}
     orphans = [path for stem, found in masks.items() if stem not in stems for path in found]
     return [Picture(path.name, path, folder.name, tuple(masks.get(path.stem, ()))) for path in shown], orphans
-
-
-def _natural(name: str) -> list:
-    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
-
-
-def _fingerprint(pictures: Iterable[Picture]) -> str:
-    digest = hashlib.sha256()
-    for picture in pictures:
-        try:
-            content = picture.path.read_bytes()
-        except OSError as error:
-            raise UserError(f"{picture.path}: cannot be read ({error.strerror}); check the file.") from error
-        digest.update(f"{picture.label}/{picture.name}\0".encode())
-        digest.update(hashlib.sha256(content).digest())
-    return digest.hexdigest()

@@ -85,12 +85,9 @@ def read_dataset(folder: Path) -> DataSet:
     if missing:
         raise UserError(f"{root}: the class folder {missing[0]!r} is missing; needed are {', '.join(classes)}.")
     pictures = [picture for label in classes for picture in _read_class(root / label, label)]
-    first: dict[str, Picture] = {}
-    for picture in pictures:
-        if first.setdefault(picture.name, picture) is not picture:
-            raise UserError(f"{picture.path}: {first[picture.name].path} has the same name; rename one of the two.")
+    check_names(pictures)
     name = marker.name or ("BUSI" if root.name == OFFICIAL_FOLDER else root.name)
-    return DataSet(root, name, tuple(pictures), _fingerprint(pictures), marker.synthetic, classes, marker.view)
+    return DataSet(root, name, tuple(pictures), fingerprint(pictures), marker.synthetic, classes, marker.view)
 
 
 def _read_marker(path: Path) -> Marker:
@@ -103,7 +100,7 @@ def _read_marker(path: Path) -> Marker:
 def _read_class(folder: Path, label: str) -> list[Picture]:
     # Not is_file: a link that leads nowhere is a picture that is missing, which must be noticed.
     names = sorted(
-        (path.name for path in folder.glob("*.png") if not path.is_dir() and path.name[0] != "."), key=_natural
+        (path.name for path in folder.glob("*.png") if not path.is_dir() and path.name[0] != "."), key=natural
     )
     masks: dict[str, list[Path]] = {}
     stems = []
@@ -121,15 +118,29 @@ def _read_class(folder: Path, label: str) -> list[Picture]:
     return [Picture(f"{s}.png", folder / f"{s}.png", label, tuple(masks.get(s, ()))) for s in stems]
 
 
-def _natural(name: str) -> list:
+def natural(name: str) -> list:
+    """The key to sort names by, so that (10) stands after (9)."""
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 
 
-def _fingerprint(pictures: Iterable[Picture]) -> str:
+def check_names(pictures: Iterable[Picture]) -> None:
+    """Raise UserError where two pictures have one name: names are the keys of groups and splits."""
+    first: dict[str, Picture] = {}
+    for picture in pictures:
+        if first.setdefault(picture.name, picture) is not picture:
+            raise UserError(f"{picture.path}: {first[picture.name].path} has the same name; rename one of the two.")
+
+
+def fingerprint(pictures: Iterable[Picture]) -> str:
+    """SHA-256 over names and bytes, in their order. Raises UserError where a file cannot be read."""
     digest = hashlib.sha256()
     for picture in pictures:
+        try:
+            content = picture.path.read_bytes()
+        except OSError as error:
+            raise UserError(f"{picture.path}: cannot be read ({error.strerror}); check the file.") from error
         digest.update(f"{picture.label}/{picture.name}\0".encode())
-        digest.update(hashlib.sha256(picture.path.read_bytes()).digest())
+        digest.update(hashlib.sha256(content).digest())
     return digest.hexdigest()
 
 
