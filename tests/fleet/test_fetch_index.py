@@ -80,6 +80,12 @@ def test_any_value_of_any_key_is_taken_or_told(maker_key: Path, name: str, value
     assert schema.dump(made) == data
 
 
+@pytest.mark.parametrize(("data", "said"), [([], "instead of a table of keys; publish it again"), (b"{", "as JSON")])
+def test_what_is_no_table_is_told(data: object, said: str, maker_key: Path) -> None:
+    with pytest.raises(UserError, match=said):
+        read(data, maker_key)
+
+
 @SLOW
 @given(st.binary(max_size=60))
 def test_no_bytes_stop_it(maker_key: Path, data: bytes) -> None:

@@ -52,6 +52,11 @@ def test_names_without_numbers_or_with_odd_digits_are_ordered_too(folder: Path) 
     assert read_dataset(folder).counts()["benign"] == 7
 
 
+def test_a_picture_whose_link_leads_nowhere_is_missed(folder: Path) -> None:
+    (folder / "benign" / "benign (9).png").symlink_to(folder / "gone.png")
+    refused(folder, "benign (9).png", "cannot be read (No such file or directory)")
+
+
 def test_the_parent_folder_is_accepted_and_names_the_data_set(tmp_path: Path) -> None:
     inner = write_small_busi(tmp_path / OFFICIAL_FOLDER)
     outer, direct = read_dataset(tmp_path), read_dataset(inner)

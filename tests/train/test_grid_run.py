@@ -264,6 +264,7 @@ def test_patients_need_groups(study, tmp_path: Path, phantoms: Path, capsys: pyt
     call = small_study(study[0], tmp_path / "patients")
     without = [word for word in call if word != "--groups" and not word.endswith("groups.csv")]
     refused(capsys, [*without, *HERE], "near-copies is not known", "--no-groups")
+    refused(capsys, [*call, *HERE, "--no-groups"], "contradict each other")
 
 
 def test_one_command_at_a_time(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from train_commands import refused
 
 from device.errors import UserError
 from device.main import main
-from train.data.busi import write_picture
+from train.data.busi import MARKER, write_picture
 from train.external.adapters import ExternalPicture, read_external
 from train.external.overlap import Copy
 from train.segmentation.external import Outliner, judge_outlines, open_outliner, truth, whole_sets
@@ -134,4 +135,8 @@ def test_what_does_not_outline_is_refused(bundle_dir: Path, mask_bundle_dir: Pat
 def test_copies_are_looked_for_in_the_training_s_data(mask_bundle_dir: Path, phantoms: Path, tmp_path: Path, capsys):
     call = ["train", "outlines", mask_bundle_dir / "float32", "--external", _stu(tmp_path), "--data", phantoms]
     refused(capsys, call, "was trained on other pictures")
+    crops = tmp_path / "crops"
+    shutil.copytree(phantoms, crops)
+    (crops / MARKER).write_text('{"synthetic": true, "view": "lesion-crop"}')
+    refused(capsys, [*call[:-1], crops], "holds lesion crops")
     assert open_outliner(mask_bundle_dir / "float32").title.endswith("float32")
