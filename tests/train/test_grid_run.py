@@ -106,6 +106,37 @@ def test_rows_can_be_trained_alone(study, capsys: pytest.CaptureFixture[str]) ->
     refused(capsys, [*call, *HERE, "--rows", "slow"], "no row 'slow' (did you mean 'slower'?)")
 
 
+def test_the_same_training_of_another_study_is_taken(
+    done: Path, phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rows go by other names there, and one recipe is not among them."""
+    rows = ROWS.replace("plain", "first").replace("slower", "slow")
+    call = small_study(tmp_path, phantoms, rows + '[[row]]\nname = "fast"\nchange.student.fit.lr = 5e-3\n')
+    before = result_files(done)
+    assert main([*call, *HERE, "--take", str(done / "out"), "--rows", "first,slow"]) == 0
+    said = capsys.readouterr().out
+    assert f"small: phantoms, 4 trainings are done, 4 of them in {done / 'out'}, 0 go in this process." in said
+    own = {name: json.loads(data) for name, data in result_files(tmp_path).items()}
+    theirs = {name: json.loads(data) for name, data in before.items()}
+    assert result_files(done) == before, "the other study stays as it is"
+    for name, other in (("first", "plain"), ("slow", "slower")):
+        for fold in (0, 3):
+            mine, its = own[f"{name}/0-{fold}.json"], theirs[f"{other}/0-{fold}.json"]
+            assert (mine.pop("row"), mine.pop("recipe")["name"]) == (name, name)
+            assert mine == {key: value for key, value in its.items() if key not in ("row", "recipe")}
+    assert set(own) == {f"{name}/0-{fold}.json" for name in ("first", "slow") for fold in (0, 3)}
+    # What differs is trained; other groups are another split, and nothing of it is taken.
+    assert main([*call, *HERE, "--take", str(done / "out"), "--rows", "fast"]) == 0
+    assert "0 trainings are done, 2 go in this process" in capsys.readouterr().out
+    (tmp_path / "empty").mkdir()
+    refused(capsys, [*call, *HERE, "--take", str(tmp_path / "empty")], "empty: holds no results of a study")
+    shutil.rmtree(tmp_path / "out")
+    lines = (tmp_path / "groups.csv").read_text().replace("benign (2).png,benign1", "benign (2).png,alone")
+    (tmp_path / "groups.csv").write_text(lines)
+    assert main([*call, *HERE, "--take", str(done / "out"), "--rows", "first"]) == 0
+    assert "0 trainings are done, 2 go in this process" in capsys.readouterr().out
+
+
 LIVING = """
 [[row]]
 name = "asked"

@@ -22,6 +22,7 @@ def register(commands) -> None:
     command.add_argument("--workers", type=_count, metavar="N", help="default one per core; 0: without Ray")
     command.add_argument("--address", help="of a Ray cluster (default $RAY_ADDRESS, else this machine alone)")
     command.add_argument("--gpu", type=_share, default=0.0, metavar="SHARE", help="of a GPU for each training")
+    command.add_argument("--take", type=Path, metavar="DIR", help="--out of another study: what is the same is taken")
     command.add_argument("--keep-runs", action="store_true", help="keep the run folders, weights included")
     command.add_argument("--drop-stale", action="store_true", help="train anew what the study file has outgrown")
     command.add_argument("--table-only", action="store_true", help="write the page from the results; no data needed")
@@ -73,7 +74,7 @@ def _train(args: argparse.Namespace, study) -> list[str]:
     from device.errors import UserError
     from train.data.busi import read_dataset
     from train.data.lists import read_list
-    from train.studies.grid import pool, run
+    from train.studies.grid import pool, run, take
     from train.studies.grid.job import train_job
 
     if args.data is None:
@@ -83,11 +84,13 @@ def _train(args: argparse.Namespace, study) -> list[str]:
     check_groups(args, data)
     weights = args.weights_dir.absolute() if args.weights_dir else None
     exclude = read_list(args.exclude, "--exclude") if args.exclude else ()
-    plan = run.plan(study, rows, data, args.groups, exclude, weights, args.out, args.drop_stale)
+    others = take.results_of(args.take)
+    plan = run.plan(study, rows, data, args.groups, exclude, weights, args.out, args.drop_stale, others)
     address = args.address or os.environ.get("RAY_ADDRESS")
     workers = args.workers if args.workers is not None or address else os.cpu_count()
     where = "in this process" if workers == 0 else f"on {workers or 'all'} workers" + (f" of {address}" * bool(address))
-    print(f"{study.name}: {data.name}, {plan.done} trainings are done, {len(plan.tasks)} go {where}. {RESEARCH_NOTICE}")
+    done = f"{plan.done} trainings are done" + f", {plan.taken} of them in {args.take}" * bool(plan.taken)
+    print(f"{study.name}: {data.name}, {done}, {len(plan.tasks)} go {where}. {RESEARCH_NOTICE}")
     if not plan.tasks:
         return []
 

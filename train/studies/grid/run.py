@@ -4,17 +4,18 @@ import fcntl
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from device.errors import UserError
 from train.data.busi import DataSet
 from train.data.splits import Split, make_split
 from train.recipe import SplitRecipe
-from train.studies.grid import living, results
+from train.studies.grid import living, results, take
 from train.studies.grid.job import Task
 from train.studies.grid.pool import Failure
 from train.studies.grid.results import Inputs, Result, result_path
@@ -28,10 +29,12 @@ Pool = Callable[[Sequence[Task]], Iterator[tuple[Task, Result | Failure]]]
 
 @dataclass(frozen=True)
 class Plan:
-    """What a study still has to train, in order, of which rows' jobs; done: how many results are there."""
+    """What a study still has to train, in order, of which rows' jobs; done: how many results are there; taken: how many
+    of them came from another study now."""
 
     tasks: tuple[Task, ...]
     done: int
+    taken: int = 0
 
 
 @contextmanager
@@ -58,14 +61,16 @@ def plan(
     weights_dir: Path | None,
     out: Path,
     drop_stale: bool = False,
+    others: Mapping[str, Result] = MappingProxyType({}),
 ) -> Plan:
     """Compare the results in `out` with the study file and the data; what is missing of `rows` is to be trained.
 
-    drop_stale: remove results of `rows` that were made from something else. Raises UserError on any other such result,
-    of whatever row, and when `out` belongs to other data or groups.
+    drop_stale: remove results of `rows` that were made from something else. others: results of another study
+    (take.results_of); those that are missing here and made from the same are written. Raises UserError on any other
+    such result, of whatever row, and when `out` belongs to other data or groups.
     """
     splits: dict[SplitRecipe, Split] = {}
-    tasks, old, done = [], [], 0
+    tasks, old, taken, done = [], [], [], 0
     jobs = study.jobs()
     there = {job.key for job in jobs if result_path(out, job.key).is_file()}
     taught: dict[tuple, SoftTargets | None] = {}
@@ -96,7 +101,11 @@ def plan(
             old.append((path, job, why))
             if not (chosen and drop_stale):
                 continue
-        name = f"{job.seed}-{job.fold}-{results.identity(inputs)[:12]}"
+        made_from = results.identity(inputs)
+        if made_from in others:
+            taken.append(take.as_own(others[made_from], job))
+            continue
+        name = f"{job.seed}-{job.fold}-{made_from[:12]}"
         folder = out.absolute() / results.RUNS / job.row.slug / name
         teacher = living.folder_of(out, recipe, data, split) if job.row.living else None
         tasks.append(Task(job.key, recipe, data, split, soft, weights_dir, folder, teacher))
@@ -107,7 +116,9 @@ def plan(
         _keep_pictures(out, data, next(iter(splits.values())), drop_stale)
     for path, _, _ in old:
         path.unlink()
-    return Plan(tuple(tasks), done)
+    for result in taken:
+        results.write_result(out, result)
+    return Plan(tuple(tasks), done + len(taken), len(taken))
 
 
 def _soft(job: Job, data: DataSet, split: Split, needed: bool, read: dict) -> "SoftTargets | None":
