@@ -4,6 +4,9 @@
 is measured in a fresh process, in rounds that go through all rows in turn, so that drift hits all rows alike. It gives
 times and no verdict, and is for a model's maker as well: it asks for no signature (device/trust.py).
 
+A plain .tflite file is measured as well, such as one of `busi-kd convert compare`: frames are stretched to its size,
+and its path ends with the logits, because only a bundle says how they are decided on.
+
 With `--pipeline` it is the stages around the interpreter that are measured: device.bench_pipeline.
 
 The JSON report (`--json`; `--result`: without where things lie, for docs/results), null where unknown:
@@ -12,9 +15,11 @@ The JSON report (`--json`; `--result`: without where things lie, for docs/result
     software: busi-kd, numpy, opencv;
     settings: threads (list), seconds, runs (null: seconds count), warmup, rounds, inputs (what the frames are);
     rows, each:
-        folder, threads, error (null, or why there are no figures: then all below is null);
+        folder (or plain file), threads, model_sha256 (of the TFLite file: whoever has the file finds its figures by it;
+        null where it cannot be read), error (null, or why there are no figures: then all below is null);
         name, bundle_id, variant, synthetic, cautions, metrics: from the bundle, so that the artefact that gave the
-        accuracy is the one that was timed; file_kb (1000 bytes); interpreter (name and version);
+        accuracy is the one that was timed (of a plain file: its name, and nothing else is known); file_kb (1000 bytes);
+        interpreter (name and version);
         load_ms (open and allocate, the interpreter's library being loaded), first_ms (first inference);
         prepare_ms, interpreter_ms, path_ms (picture to verdict: prepare, logits, decide), each with
         min, mean, p50, p90, p95, p99, max in ms; fps (1000 / mean path);
@@ -45,7 +50,7 @@ import numpy as np
 from device import bench_pipeline, bench_pipeline_report, files
 from device.bench_report import combine, failed, head, table, without_paths
 from device.bench_stream import FORMATS
-from device.bundle import META_FILE
+from device.bundle import META_FILE, MODEL_FILE
 from device.capture.folder import list_pictures
 from device.child import answer_of
 from device.errors import UserError
@@ -54,6 +59,7 @@ from device.preprocess import read_picture
 from device.shipped import default_bundle
 from device.telemetry import SINCE_BOOT, Telemetry
 
+PLAIN = ".tflite"  # a model without a bundle around it
 MAX_FRAMES = 8  # they lie in the measured process's memory
 PHANTOM_SIZE = (480, 640)  # height, width: what a cheap grabber gives
 MEASURING_TIMEOUT_S = 120.0  # for all but the steady state: starting Python on a Pi Zero takes ten seconds
@@ -66,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         type=Path,
         metavar="BUNDLE",
-        help="bundle folder, or a folder of bundle folders (default: the one that ships with busi-kd)",
+        help="bundle folder, .tflite file, or a folder of such (default: the bundle that ships with busi-kd)",
     )
     parser.add_argument(
         "--threads", type=_thread_counts, default=(1,), metavar="N,...", help="thread counts, a row each (1)"
@@ -95,10 +101,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Measure, print and write the report. Returns 0, or 1 when a row failed; a row not valid is no failure.
 
-    Raises UserError: a folder is missing or holds no bundle, none is given and none ships, pictures do not read, the
-    JSON cannot be written.
+    Raises UserError: a folder is missing or holds no bundle, none is given and none ships, a plain file with
+    --pipeline, pictures do not read, the JSON cannot be written.
     """
     folders = find_bundles(args.bundles or [default_bundle()])
+    plain = next((path for path in folders if not path.is_dir()), None)
+    if args.pipeline and plain:
+        raise UserError(f"{plain}: only a bundle says how its frames are judged; give one, or leave out --pipeline.")
     frames, inputs = load_frames(args.pictures)
     warnings = _warnings()
     if args.pipeline:
@@ -120,7 +129,11 @@ def _measure(
     folders: list[Path], frames: list[np.ndarray], inputs: str, args: argparse.Namespace, warnings: list[str]
 ) -> dict[str, Any]:
     """All rows in turn, as often as there are rounds."""
-    rows = [{"folder": str(folder), "threads": threads} for folder in folders for threads in args.threads]
+    rows = [
+        {"folder": str(folder), "threads": threads, "model_sha256": model_sha256(folder)}
+        for folder in folders
+        for threads in args.threads
+    ]
     rounds: list[list[dict[str, Any]]] = [[] for _ in rows]
     errors: list[str | None] = [None] * len(rows)
     steady = {"seconds": args.seconds, "runs": args.runs, "warmup": args.warmup}
@@ -133,7 +146,7 @@ def _measure(
                     continue
                 where = f"{row['folder']}, {row['threads']} thread(s)"
                 print(f"round {turn + 1}/{args.rounds}: {where}", file=sys.stderr)
-                answer = run_row({**row, "frames": shelf, **steady})
+                answer = run_row({"folder": row["folder"], "threads": row["threads"], "frames": shelf, **steady})
                 errors[at] = answer.get("error")
                 rounds[at].append(answer)
     found = [
@@ -144,21 +157,33 @@ def _measure(
 
 
 def find_bundles(paths: list[Path]) -> list[Path]:
-    """Bundle folders among `paths`, and in the sub-folders of a path that is none itself, by name; each once.
+    """Bundle folders and .tflite files among `paths`; those in a folder that is no bundle itself, by name; each once.
 
-    Raises UserError for a path that is no folder or holds no bundle.
+    Raises UserError for a path that is neither, or holds neither.
     """
     found: list[Path] = []
     for path in paths:
-        if not path.is_dir():
-            raise UserError(f"{path}: no such folder; give a model bundle or a folder of them.")
         inside = [path]
-        if not (path / META_FILE).is_file():
+        if path.is_file():
+            if path.suffix != PLAIN:
+                raise UserError(f"{path}: is no {PLAIN} file; give one, a model bundle, or a folder of them.")
+        elif not path.is_dir():
+            raise UserError(f"{path}: no such folder; give a model bundle or a folder of them.")
+        elif not (path / META_FILE).is_file():
             inside = sorted(file.parent for file in path.glob(f"*/{META_FILE}"))
+            inside += sorted(file for file in path.glob(f"*{PLAIN}") if file.is_file())
         if not inside:
-            raise UserError(f"{path}: no {META_FILE} in it or in its sub-folders; give a model bundle.")
+            raise UserError(f"{path}: no {META_FILE} in it or in its sub-folders, and no {PLAIN}; give a model bundle.")
         found += inside
     return list(dict.fromkeys(found))
+
+
+def model_sha256(path: Path) -> str | None:
+    """SHA-256 of a bundle's model, or of a plain file: 64 hexadecimal digits; None where it cannot be read."""
+    try:
+        return files.sha256_file(path / MODEL_FILE if path.is_dir() else path)
+    except OSError:
+        return None
 
 
 def load_frames(pictures: Path | None) -> tuple[list[np.ndarray], str]:

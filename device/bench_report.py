@@ -196,7 +196,7 @@ def _cells(row: dict[str, Any]) -> dict[str, str]:
 
 def _name(row: dict[str, Any]) -> str:
     """All variants of one student share its name."""
-    return f"{row['name']} {row['variant']}" if row["name"] else Path(row["folder"]).name
+    return " ".join(filter(None, (row["name"], row["variant"]))) or Path(row["folder"]).name
 
 
 def _figure(value: float | None, digits: int) -> str:

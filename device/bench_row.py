@@ -16,11 +16,11 @@ import cv2
 import numpy as np
 
 from device import schema
-from device.bundle import load_bundle
+from device.bundle import Bundle, load_bundle
 from device.decide import decide
 from device.errors import UserError
-from device.preprocess import prepare
-from device.runtime import find_backend, open_bundle
+from device.preprocess import Preprocess, prepare
+from device.runtime import Model, find_backend, open_bundle
 from device.telemetry import SINCE_BOOT, Health, Telemetry, peak_memory_mb
 
 SAMPLE_EVERY_S = 1.0  # the health during a row; between two timed runs, never inside one
@@ -30,18 +30,20 @@ PERCENTILES = (50, 90, 95, 99)
 def measure(
     folder: Path, frames: list[np.ndarray], threads: int, seconds: float, runs: int | None, warmup: int
 ) -> dict[str, Any]:
-    """Time one bundle on `frames` (uint8, grey or BGR) in turn; returns what device.bench describes.
+    """Time a bundle, or a plain .tflite file, on `frames` (uint8, grey or BGR) in turn; returns what device.bench
+    describes.
 
     The steady state lasts `runs` runs, or `seconds` where runs is None, after `warmup` untimed runs.
-    Raises UserError when the bundle does not load.
+    Raises UserError when it does not load.
     """
     cv2.setNumThreads(threads)  # as the daemon does
     find_backend()  # importing the interpreter is no part of loading a model
-    bundle = load_bundle(folder)
+    bundle = load_bundle(folder) if folder.is_dir() else None
     start = time.perf_counter()
-    model = open_bundle(bundle, threads)
+    model = Model(folder, threads) if bundle is None else open_bundle(bundle, threads)
     load_ms = 1e3 * (time.perf_counter() - start)
-    luma = prepare(frames[0], bundle.meta.preprocess)
+    preprocess = Preprocess(*model.input.shape[1:3]) if bundle is None else bundle.meta.preprocess
+    luma = prepare(frames[0], preprocess)
     start = time.perf_counter()
     model.logits(luma)
     first_ms = 1e3 * (time.perf_counter() - start)
@@ -49,11 +51,12 @@ def measure(
     def judge(frame: np.ndarray) -> tuple[float, float, float]:
         """Seconds spent to prepare, infer and decide."""
         started = time.perf_counter()
-        ready = prepare(frame, bundle.meta.preprocess)
+        ready = prepare(frame, preprocess)
         prepared = time.perf_counter()
         logits = model.logits(ready)
         inferred = time.perf_counter()
-        decide(logits, bundle.meta)
+        if bundle is not None:
+            decide(logits, bundle.meta)
         return prepared - started, inferred - prepared, time.perf_counter() - inferred
 
     for index in range(warmup):
@@ -83,14 +86,9 @@ def measure(
     path_ms = spent_ms.sum(axis=1)
     valid, reason = validity([sample.throttled for sample in health])
     return {
-        "name": bundle.meta.name,
-        "bundle_id": bundle.id,
-        "variant": bundle.meta.variant,
-        "synthetic": bundle.meta.synthetic,
-        "cautions": list(bundle.meta.cautions),
+        **_about(folder, bundle),
         "interpreter": model.backend,
-        "file_kb": bundle.model_path.stat().st_size / 1e3,
-        "metrics": schema.dump(bundle.meta.metrics),
+        "file_kb": model.path.stat().st_size / 1e3,
         "runs": done,
         "load_ms": load_ms,
         "first_ms": first_ms,
@@ -104,6 +102,20 @@ def measure(
         **_span(health),
         "valid": valid,
         "reason": reason,
+    }
+
+
+def _about(path: Path, bundle: Bundle | None) -> dict[str, Any]:
+    """What the bundle says of itself; of a plain file only its name is known."""
+    if bundle is None:
+        return {"name": path.name} | dict.fromkeys(("bundle_id", "variant", "synthetic", "cautions", "metrics"))
+    return {
+        "name": bundle.meta.name,
+        "bundle_id": bundle.id,
+        "variant": bundle.meta.variant,
+        "synthetic": bundle.meta.synthetic,
+        "cautions": list(bundle.meta.cautions),
+        "metrics": schema.dump(bundle.meta.metrics),
     }
 
 

@@ -76,10 +76,10 @@ def markdown(found: Sequence[Sent], command: str) -> str:
 
 def _board(sent: Sequence[Sent]) -> list[str]:
     machine = sent[0].machine
-    lines = [f"## {_safe(machine.model)}", "", _about(machine), ""]
+    lines = [f"## {safe(machine.model)}", "", _about(machine), ""]
     for one in sent:
-        interpreters = ", ".join(sorted({_safe(row.interpreter) for row in one.rows}))
-        lines += [f"`{one.file}`: {one.created:%Y-%m-%d}, busi-kd {_safe(one.version)}, {interpreters}.", ""]
+        interpreters = ", ".join(sorted({safe(row.interpreter) for row in one.rows}))
+        lines += [f"`{one.file}`: {one.created:%Y-%m-%d}, busi-kd {safe(one.version)}, {interpreters}.", ""]
         lines += ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
         lines += [_row(row) for row in one.rows]
         lines.append("")
@@ -92,16 +92,16 @@ def _board(sent: Sequence[Sent]) -> list[str]:
 def _about(machine: Machine) -> str:
     memory = UNKNOWN if machine.memory_mb is None else f"{machine.memory_mb:.0f} MiB"
     return (
-        f"{machine.cores or UNKNOWN} cores {_safe(machine.architecture)}, {memory}; {_safe(machine.os)}, Linux "
-        f"{_safe(machine.kernel)}, Python {_safe(machine.python)}; governor {_safe(machine.governor)}; cooling: "
-        f"{_safe(machine.cooling)}."
+        f"{machine.cores or UNKNOWN} cores {safe(machine.architecture)}, {memory}; {safe(machine.os)}, Linux "
+        f"{safe(machine.kernel)}, Python {safe(machine.python)}; governor {safe(machine.governor)}; cooling: "
+        f"{safe(machine.cooling)}."
     )
 
 
 def _row(row: Measured) -> str:
-    begins = [f"{_safe(row.name)} {_safe(row.variant)}", _safe(row.bundle_id), str(row.threads)]
+    begins = [f"{safe(row.name)} {safe(row.variant)}", safe(row.bundle_id), str(row.threads)]
     if row.error is not None:
-        return f"| {' | '.join(begins)} | {_safe(row.error)} |{' |' * (len(COLUMNS) - 4)}"
+        return f"| {' | '.join(begins)} | {safe(row.error)} |{' |' * (len(COLUMNS) - 4)}"
     heat = UNKNOWN if row.cool_c is None or row.hot_c is None else f"{row.cool_c:.0f}, {row.hot_c:.0f}"
     figures = [
         *(_figure(row.file_kb, 0 if (row.file_kb or 0) >= 100 else 2), _figure(row.model_p50, 2)),
@@ -116,7 +116,7 @@ def _figure(value: float | None, digits: int) -> str:
     return UNKNOWN if value is None else f"{value:,.{digits}f}"
 
 
-def _safe(text: str | None) -> str:
+def safe(text: str | None) -> str:
     """A stranger's text within a table's cell: one line, and nothing that Markdown or a browser takes for its own."""
     if text is None or not (plain := " ".join(text.split())):
         return UNKNOWN

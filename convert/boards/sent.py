@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from device import schema
@@ -32,13 +33,17 @@ class Machine:
 
 @dataclass(frozen=True)
 class Measured:
-    """One bundle with one thread count. model_*: ms of the interpreter alone; path_*: from picture to verdict.
+    """One bundle or plain file with one thread count. model_*: ms of the interpreter alone; path_*: from picture to
+    verdict, of a plain file to its logits.
 
-    fps: 1000 / mean path. memory_mb: MiB at most. cpu_percent, other_percent: of the process, of others; 100 = one
-    core. cool_c, hot_c: temperature before and at most. mhz: the least clock. valid: False when heat or supply held it
-    back. error: why there are no figures. Each but threads is None where it is not known.
+    model_sha256: of the TFLite file; None where the report is older than this key. fps: 1000 / mean path. memory_mb:
+    MiB at most. cpu_percent, other_percent: of the process, of others; 100 = one core. cool_c, hot_c: temperature
+    before and at most; warmer_c: how much it rose within a round, the median of the rounds. mhz: the least clock.
+    valid: False when heat or supply held it back. error: why there are no figures. Each but threads is None where it
+    is not known.
     """
 
+    model_sha256: str | None
     name: str | None
     variant: str | None
     bundle_id: str | None
@@ -46,6 +51,7 @@ class Measured:
     interpreter: str | None
     file_kb: float | None
     model_p50: float | None
+    model_p95: float | None
     path_p50: float | None
     path_p95: float | None
     fps: float | None
@@ -54,6 +60,7 @@ class Measured:
     other_percent: float | None
     cool_c: float | None
     hot_c: float | None
+    warmer_c: float | None
     mhz: float | None
     valid: bool | None
     error: str | None
@@ -117,6 +124,7 @@ def _sent(path: Path, said: Any) -> Sent:
 
 
 def _fields(row: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    yield "model_sha256", row.get("model_sha256")
     for key in ("name", "variant", "bundle_id", "threads", "interpreter", "file_kb", "fps", "valid", "error"):
         yield key, row[key]
     yield "memory_mb", row["peak_memory_mb"]
@@ -124,6 +132,7 @@ def _fields(row: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     yield "other_percent", row["other_cpu_percent"]
     for key, group, name in (
         ("model_p50", "interpreter_ms", "p50"),
+        ("model_p95", "interpreter_ms", "p95"),
         ("path_p50", "path_ms", "p50"),
         ("path_p95", "path_ms", "p95"),
         ("cool_c", "temperature_c", "before"),
@@ -134,3 +143,7 @@ def _fields(row: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         if group.endswith("_ms") and value is not None and not (math.isfinite(value) and value > 0):
             raise ValueError(f"{group} is {schema.shown(value)}")
         yield key, value
+    heats = [(one["temperature_c"]["before"], one["temperature_c"]["after"]) for one in row["rounds"] or ()]
+    # Within a round: from the first round to the last the other rows have warmed the board as well.
+    rises = [after - before for before, after in heats if before is not None and after is not None]
+    yield "warmer_c", median(rises) if rises else None

@@ -66,6 +66,8 @@ def test_a_pi_is_a_board_of_its_own_and_its_heat_is_told(real: Path) -> None:
     said["machine"]["model"] = "Raspberry Pi 4 Model B Rev 1.4"
     row = said["rows"][0]
     row |= {"valid": False, "temperature_c": {"before": 51.0, "after": 81.0, "max": 82.4}, "other_cpu_percent": 80.0}
+    heats = [(51.0, 64.5), (62.0, 75.0), (None, 80.0), (73.0, 81.0)]  # a sensor that was not there at once
+    row["rounds"] = [{"temperature_c": {"before": before, "after": after}} for before, after in heats]
     (real / "pi").mkdir()
     for name in ("a.json", "b.json"):
         (real / "pi" / name).write_text(json.dumps(said))
@@ -74,6 +76,18 @@ def test_a_pi_is_a_board_of_its_own_and_its_heat_is_told(real: Path) -> None:
     assert text.count("| 51, 82 | ? | **yes** |") == 2
     assert "Other programs took up to 80 % of a core meanwhile." in text
     assert "No result of a Raspberry Pi" not in text
+    measured, broken = sent.read(real / "pi" / "a.json").rows
+    assert (measured.warmer_c, broken.warmer_c) == (13.0, None)  # the median of 13.5, 13 and 8
+    assert measured.model_p95 == row["interpreter_ms"]["p95"]
+    assert measured.model_sha256 == row["model_sha256"]
+
+
+def test_a_result_of_before_the_digest_still_reads(real: Path, tmp_path: Path) -> None:
+    said = report(real)
+    for row in said["rows"]:
+        del row["model_sha256"]
+    (tmp_path / "old.json").write_text(json.dumps(said))
+    assert sent.read(tmp_path / "old.json").rows[0].model_sha256 is None
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ def test_the_report_has_every_documented_field(script_run: tuple[str, dict[str, 
     top = {"schema_version", "notice", "created", "machine", "software", "settings", "warnings", "rows"}
     assert set(report) == top
     assert report["notice"] == RESEARCH_NOTICE
-    fields = {"folder", "threads", "error", *ROW_FIELDS}
+    fields = {"folder", "threads", "model_sha256", "error", *ROW_FIELDS}
     parts = {"temperature_c": {"before", "after", "max"}, "clock_mhz": {"before", "after", "min"}}
     for row in report["rows"]:
         assert set(row) == fields
@@ -117,6 +117,7 @@ def test_a_row_per_bundle_and_thread_count(script_run: tuple[str, dict[str, Any]
         assert row["error"] is None
         assert (row["bundle_id"], row["name"]) == (bundle.id, bundle.meta.name)
         assert row["file_kb"] == bundle.model_path.stat().st_size / 1000
+        assert row["model_sha256"] == bundle.meta.files["model.tflite"].sha256
         assert row["interpreter"].split()[0] in ("ai-edge-litert", "tflite-runtime", "tensorflow")
         assert [one["runs"] for one in row["rounds"]] == [3, 3]
 
@@ -177,6 +178,29 @@ def test_a_broken_bundle_stays_in_the_table(
     assert err.count("b-broken") == 1  # it is not tried again in the second round
 
 
+def test_plain_files_are_measured_beside_bundles(
+    bundle_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "own"
+    shutil.copytree(bundle_dir / "float32", own / "whole")
+    (own / "a-broken.tflite").write_bytes(b"nothing")
+    shutil.copyfile(bundle_dir / "int8-full" / "model.tflite", own / "small-int8-full.tflite")
+    assert busi_kd(["device", "bench", str(own), *SHORT, "--rounds", "1", "--result", str(tmp_path / "x.json")]) == 1
+    whole, broken, plain = json.loads((tmp_path / "x.json").read_text())["rows"]
+    digests = [load_bundle(bundle_dir / name).meta.files["model.tflite"].sha256 for name in ("float32", "int8-full")]
+    assert [row["folder"] for row in (whole, broken, plain)] == ["whole", "a-broken.tflite", "small-int8-full.tflite"]
+    assert [whole["model_sha256"], plain["model_sha256"]] == digests
+    assert len(broken["model_sha256"]) == 64, "also of a file that does not open, so that its failure is found again"
+    assert broken["error"] is not None
+    known = {"name": "small-int8-full.tflite", "file_kb": (own / "small-int8-full.tflite").stat().st_size / 1000}
+    unknown = dict.fromkeys(("error", "bundle_id", "variant", "synthetic", "cautions", "metrics"))
+    assert {key: plain[key] for key in (*known, *unknown)} == known | unknown
+    assert plain["path_ms"]["p50"] > plain["interpreter_ms"]["p50"] > 0, "frames are prepared for it too"
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("small-int8-full.tflite ") for line in lines)
+    assert any(line.startswith("a-broken.tflite, 1 thread(s) FAILED: ") for line in lines)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -190,6 +214,8 @@ def test_a_broken_bundle_stays_in_the_table(
         (["float32", "--seconds", "-1"], "'-1' must be above 0"),
         (["float32", "--seconds", "nan"], "'nan' must be above 0"),
         (["float32", "--json", "empty", *SHORT, "--rounds", "1"], "empty: the report cannot be written"),
+        (["bad/x.png"], "bad/x.png: is no .tflite file"),
+        (["float32/model.tflite", "--pipeline"], "float32/model.tflite: only a bundle says how its frames are judged"),
     ],
 )
 def test_what_the_user_can_mend_exits_2(bundle_dir: Path, tmp_path: Path, arguments: list[str], words: str) -> None:
