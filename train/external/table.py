@@ -4,7 +4,7 @@ The sets' lesions are benign or malignant, so a model decides between these two 
 often its third class, normal, was the largest (a lesion missed) is counted on its own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -106,9 +106,11 @@ def judge(
     mismatched: bool = False,
     repeats: int = 1000,
     seed: int = 0,
+    ask: Callable[[Candidate, Part], np.ndarray] | None = None,
 ) -> Table:
     """Judge every model on every part of its view (with `mismatched`: of either view), then average.
 
+    ask: a model's (N, classes) logits to a part's pictures, where they are kept already; None: the model is run.
     Intervals: percentile bootstrap over the groups of each part. Raises UserError: a model that no set fits, nothing
     left to judge, `repeats` below 2, or a picture that does not decode.
     """
@@ -129,11 +131,15 @@ def judge(
                 "it; add --mismatched to judge it all the same."
             )
         for n in fitting:
-            logits = model.predict(load_lumas(parts[n].pictures, model.preprocess))
+            logits = (ask or _run)(model, parts[n])
             rows.append(_row(model, label, parts[n], logits, counts[n]))
     rows += _means_over_models(rows)
     warnings = tuple(f"{m.title} ({m.path.name}): {leak_sentence(m.split)}" for m in models if m.split.get("leaks"))
     return Table(tuple(rows), _means_over_sets(rows), None if copies is None else tuple(copies), repeats, warnings)
+
+
+def _run(model: Candidate, part: Part) -> np.ndarray:
+    return model.predict(load_lumas(part.pictures, model.preprocess))
 
 
 def labels_of(models: Sequence[Candidate]) -> list[str]:
