@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from train.studies.grid.results import DIGITS, RUNS, decisive
 from train.studies.grid.study import Job
 
 ANSWERS = "answers.json"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def made(run: runs.Run, data: DataSet, folder: Path, wanted: Sequence[Variant]) 
 
     What is there of the same weights and the same recipe's [convert] stays. Raises UserError as a conversion does.
     """
-    there = _read(folder / ANSWERS)
+    there = kept(Made, folder / ANSWERS)
     recipe = schema.dump(run.meta.recipe.convert)
     if there and (there.weights, there.convert) == (run.meta.weights_sha256, recipe) and set(wanted) <= {*there.test}:
         return there
@@ -103,10 +104,11 @@ def _written(run: runs.Run, lumas: np.ndarray, work: Path, wanted: Sequence[Vari
     return tflite.write_variants(job, work / "tflite", wanted, work / "log")
 
 
-def _read(path: Path) -> Made | None:
+def kept(cls: type[T], path: Path) -> T | None:
+    """A `cls` that was kept as JSON; None when there is none. Raises UserError when the file is something else."""
     if not path.is_file():
         return None
     try:
-        return schema.load(Made, json.loads(path.read_text(encoding="utf-8")), path)
+        return schema.load(cls, json.loads(path.read_text(encoding="utf-8")), path)
     except ValueError as error:
         raise UserError(f"{path}: not readable as JSON ({error}); remove its folder, and it is made anew.") from error

@@ -3,9 +3,12 @@
 import csv
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from convert.compare import plot
+from convert.boards.sent import Sent
+from convert.compare import plot, sections
+from convert.compare.elsewhere import External
 from convert.compare.table import Line, frontier, recommended
 from device import RESEARCH_NOTICE, files, schema
 from device.bundle import Estimate
@@ -14,34 +17,44 @@ from train.studies.grid.results import Pictures
 from train.studies.grid.study import Study
 from train.studies.grid.table import METRICS, TITLES
 
-# Load's figures, and how they are written
-_LOAD = {"fps": ".0f", "cpu_ms": ".3f", "cpu_percent": ".0f", "memory_mb": ".1f", "own_mb": ".1f", "warmer_c": "+.1f"}
 PAGE, TABLE, NUMBERS, FIGURE = "README.md", "compare.csv", "compare.json", "compare.png"
 
 
-def write(
-    out: Path, study: Study, pictures: Pictures, found: Sequence[Line], metric: str, hardware: str, command: str
-) -> Path:
+@dataclass(frozen=True)
+class About:
+    """How a comparison was made. command: gives all of it again. hardware: of the times. external, board: what was
+    asked of other hospitals' pictures, and measured on a board; None where nobody did."""
+
+    command: str
+    hardware: str
+    external: External | None = None
+    board: Sent | None = None
+
+
+def write(out: Path, study: Study, pictures: Pictures, found: Sequence[Line], metric: str, about: About) -> Path:
     """Write the page and its companions into `out`, each whole or not at all; returns the page.
 
-    metric: what the recommendation goes by. command: gives all this again."""
+    metric: what the recommendation goes by."""
     files.write_bytes(out / FIGURE, plot.draw(found, metric, TITLES[metric], pictures.synthetic))
-    files.write_text(out / TABLE, _csv(found))
+    files.write_text(out / TABLE, _csv(found, about))
     content = {
         "notice": RESEARCH_NOTICE,
         "name": study.name,
         "data": {"name": pictures.data, "fingerprint": pictures.fingerprint, "synthetic": pictures.synthetic},
-        "hardware": hardware,
-        "command": command,
+        "hardware": about.hardware,
+        "command": about.command,
+        **sections.told(about.external, about.board),
         "lines": [{"name": line.name, **schema.dump(line)} for line in found],
     }
     files.write_json(out / NUMBERS, content)
-    files.write_text(out / PAGE, markdown(study, pictures, found, metric, hardware, command))
+    files.write_text(out / PAGE, markdown(study, pictures, found, metric, about))
     return out / PAGE
 
 
-def markdown(study: Study, pictures: Pictures, found: Sequence[Line], metric: str, hardware: str, command: str) -> str:
+def markdown(study: Study, pictures: Pictures, found: Sequence[Line], metric: str, about: About) -> str:
     """The page."""
+    known = {name for line in found for name in line.elsewhere}
+    sets = [one.name for one in (about.external.sets if about.external else ()) if one.name in known]
     text = [
         f"# {study.name}, as files: {pictures.data}",
         "",
@@ -50,33 +63,36 @@ def markdown(study: Study, pictures: Pictures, found: Sequence[Line], metric: st
         "Each row is trained as the study file says, and converted without gates. Figures are percent, means over "
         "folds and seeds on pictures that the training did not see, with a 95 % interval over groups of near-copies; "
         "`lost` is a file minus its own network, in points, taken within each resampling. Times are of one thread on "
-        f"{hardware}, all files in turn in one run; they say nothing of a Raspberry Pi, where `busi-kd device bench` "
-        "measures.",
+        f"{about.hardware}, all files in turn in one run; they say nothing of a Raspberry Pi, where `busi-kd device "
+        "bench` measures (`--bench`).",
         "",
-        f"    {command}",
+        f"    {about.command}",
         "",
         f"![Accuracy of each file over its size and its time]({FIGURE})",
         "",
         "| row | file | trainings | "
-        + " | ".join(TITLES[name] for name in METRICS)
+        + " | ".join([*(TITLES[name] for name in METRICS), *(f"accuracy on {name}" for name in sets)])
         + f" | lost, {TITLES[metric]} | kB | parameters | MMAC | input | ms p50 | p95 | ratio |",
-        "|" + "---|" * (11 + len(METRICS)),
-        *(_row(line, metric) for line in found),
+        "|" + "---|" * (11 + len(METRICS) + len(sets)),
+        *(_row(line, metric, sets) for line in found),
         "",
         *_missing(found),
-        *_loads(found),
+        *sections.loads(found),
+        *(sections.on_board(found, about.board) if about.board else []),
+        *(sections.elsewhere(found, about.external) if about.external else []),
         *_choice(found, metric),
     ]
     return "\n".join(text) + "\n"
 
 
-def _row(line: Line, metric: str) -> str:
+def _row(line: Line, metric: str, sets: Sequence[str]) -> str:
     time = line.time
     cells = [
         line.row,
         line.variant or "PyTorch",
         f"{line.trainings} of {line.planned}" if line.trainings != line.planned else str(line.planned),
         *(percent(line.figures[name]) for name in METRICS),
+        *(percent(line.elsewhere[name].figures["accuracy"]) if name in line.elsewhere else "unknown" for name in sets),
         signed(line.lost[metric]) if line.lost else "",
         _number(line.kilobytes, ".2f" if line.kilobytes is not None and line.kilobytes < 100 else ".0f"),
         _number(line.parameters, ",d"),
@@ -89,27 +105,6 @@ def _row(line: Line, metric: str) -> str:
 
 def _number(value: float | None, how: str) -> str:
     return "" if value is None else format(value, how)
-
-
-def _loads(found: Sequence[Line]) -> list[str]:
-    known = [line for line in found if line.load]
-    if not known:
-        return []
-    text = [
-        "## What each file takes of the machine",
-        "",
-        "Without a pause, one thread, each file in a process of its own, one after the other. CPU ms: of an inference, "
-        "what energy goes by where no gauge tells the watts. CPU: 100 = a core. Memory: the most that the process with "
-        "interpreter and file ever had, and the part of it since before the file was opened.",
-        "",
-        "| row | file | FPS | CPU ms | CPU % | peak MiB | of these for the file | warmer, C |",
-        "|" + "---|" * (2 + len(_LOAD)),
-    ]
-    for line in known:
-        values = {name: getattr(line.load, name) for name in _LOAD}
-        cells = ["unknown" if value is None else format(value, _LOAD[name]) for name, value in values.items()]
-        text.append(f"| {line.row} | {line.variant} | {' | '.join(cells)} |")
-    return [*text, ""]
 
 
 def _missing(found: Sequence[Line]) -> list[str]:
@@ -137,16 +132,20 @@ def _choice(found: Sequence[Line], metric: str) -> list[str]:
     return text
 
 
-def _csv(found: Sequence[Line]) -> str:
+def _csv(found: Sequence[Line], about: About) -> str:
     stream = io.StringIO()
     table = csv.writer(stream, lineterminator="\n")
     ends = ("", "_low", "_high")
+    sets = list(dict.fromkeys(name for line in found for name in line.elsewhere))
     table.writerow(
         "row file trainings planned".split()
         + [f"{name}{end}" for name in METRICS for end in ends]
         + [f"lost_{name}{end}" for name in METRICS for end in ends]
         + "kilobytes parameters multiply_adds height width ms_p50 ms_p95 ratio".split()
-        + [*_LOAD, "why"]
+        + list(sections.LOAD)
+        + [f"{name} {metric}{end}" for name in sets for metric in sections.EXTERNAL for end in ends]
+        + (["board", "board_governor", *(f"board_{name}" for name in sections.BOARD)] if about.board else [])
+        + ["why"]
     )
     for line in found:
         unknown = Estimate(None)
@@ -154,6 +153,7 @@ def _csv(found: Sequence[Line]) -> str:
         lost = [n for name in METRICS for n in _ends(line.lost[name] if line.lost else unknown)]
         time = ["", "", ""] if line.time is None else [line.time.p50, line.time.p95, line.time.ratio]
         costs = [line.kilobytes, line.parameters, line.multiply_adds, *(line.size or ("", ""))]
+        away = [line.elsewhere[name].figures if name in line.elsewhere else {} for name in sets]
         table.writerow(
             [
                 line.row,
@@ -164,11 +164,18 @@ def _csv(found: Sequence[Line]) -> str:
                 *lost,
                 *costs,
                 *time,
-                *(None if line.load is None else getattr(line.load, name) for name in _LOAD),
+                *sections.values(line.load, sections.LOAD),
+                *(n for figures in away for name in sections.EXTERNAL for n in _ends(figures.get(name, unknown))),
+                *(_board(line, about.board) if about.board else ()),
                 line.why,
             ]
         )
     return stream.getvalue()
+
+
+def _board(line: Line, sent: Sent) -> list[object]:
+    named = [sent.machine.model, sent.machine.governor] if line.board else [None, None]
+    return [*named, *sections.values(line.board, sections.BOARD)]
 
 
 def _ends(estimate: Estimate) -> list[float | None]:

@@ -1,10 +1,13 @@
 """The lines of a comparison: a study's rows as the files they become, each with its accuracy, size and time."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import fmean
+from types import MappingProxyType
 
 from convert.compare.alone import Load
+from convert.compare.board import OnBoard
+from convert.compare.elsewhere import Elsewhere, Form
 from convert.compare.made import Made
 from convert.compare.timing import Time
 from device.bundle import Estimate
@@ -12,16 +15,15 @@ from train.studies.grid.results import Pictures, Result
 from train.studies.grid.study import Key, Row, Study
 from train.studies.grid.table import summarise
 
-NETWORK = "network"  # PyTorch's own answers, before any conversion
-
 
 @dataclass(frozen=True)
 class Line:
     """One row of a study in one form: its network (variant None) or a file.
 
     trainings of planned: how many stand behind the figures. figures: 0..1, means over folds and seeds with 95 %
-    intervals; lost: minus those of the network, paired. kilobytes: mean over trainings; time, load: of one file; each
-    None where there is none. why: what is missing, one sentence, or None.
+    intervals; lost: minus those of the network, paired. kilobytes: mean over trainings; time, load, board: of one file;
+    each None where there is none. why: what is missing, one sentence, or None. elsewhere: external set -> its figures,
+    empty where nobody asked.
     """
 
     row: str
@@ -37,6 +39,8 @@ class Line:
     time: Time | None
     load: Load | None
     why: str | None
+    elsewhere: dict[str, Elsewhere] = field(default_factory=dict)
+    board: OnBoard | None = None
 
     @property
     def name(self) -> str:
@@ -52,10 +56,13 @@ def lines(
     variants: Sequence[str],
     times: Mapping[tuple[str, str], Time],
     loads: Mapping[tuple[str, str], Load],
-    failed: Mapping[tuple[str, str | None], str],
+    failed: Mapping[Form, str],
     repeats: int = 1000,
+    elsewhere: Mapping[Form, dict[str, Elsewhere]] = MappingProxyType({}),
+    boards: Mapping[Form, OnBoard] = MappingProxyType({}),
 ) -> list[Line]:
-    """A Line per row of `study` and form. times, loads: (row's folder name, variant) -> what was measured.
+    """A Line per row of `study` and form. times, loads, boards: (row's folder name, variant) -> what was measured;
+    elsewhere: the same, and None for the network -> what the external sets say.
 
     failed: (row's folder name, variant) -> why that file was not measured; variant None: why there is no file. Every
     file is compared with its own network, within each resampling (train/studies/grid).
@@ -93,6 +100,8 @@ def lines(
                     times.get((row.slug, variant)) if variant else None,
                     loads.get((row.slug, variant)) if variant else None,
                     _why(row, variant, own, failed),
+                    elsewhere.get((row.slug, variant), {}),
+                    boards.get((row.slug, variant)),
                 )
             )
     return found

@@ -5,10 +5,16 @@ import shutil
 from pathlib import Path
 
 import pytest
+from small_external import write_small_external
 from small_study import HEAD, small_study
 
 import device.child
 from device.main import main
+from train.data.busi import read_dataset
+from train.evaluation.models import open_model
+from train.external.adapters import read_external
+from train.external.overlap import copies_in
+from train.external.table import judge
 
 pytestmark = pytest.mark.slow
 ONE_FOLD = HEAD.replace("[0, 3]", "[0]").replace("[3]", "[0]")
@@ -37,6 +43,7 @@ def test_every_file_is_there_asked_and_timed(compared: tuple[Path, list[str]]) -
         if line["variant"]:
             assert line["time"]["p50"] > 0
             assert line["load"]["cpu_ms"] > 0
+            assert (line["elsewhere"], line["board"]) == ({}, None)
             assert 0 < line["load"]["own_mb"] < line["load"]["memory_mb"]
             answers = json.loads((folder / "files/files" / line["row"] / "0-0" / "answers.json").read_text())
             result = json.loads((folder / "out/results" / line["row"] / "0-0.json").read_text())
@@ -66,6 +73,74 @@ def test_a_file_whose_measurement_dies_stays_a_row_with_its_reason(
             assert (line["load"], line["trainings"]) == (None, line["planned"])
             assert line["time"]["p50"] > 0
     assert "out of memory" in (folder / "files" / "README.md").read_text()
+
+
+def test_rows_are_asked_about_other_hospitals_pictures_once(
+    compared: tuple[Path, list[str]], phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, command = compared
+    root = write_small_external(tmp_path / "external")
+    command = [*command, "--external", str(root)]
+    assert main(command) == 0
+    sets = read_external(root)
+    (run,) = (folder / "out/runs/plain").glob("0-0-*")
+    copies = copies_in([sets[2]], read_dataset(phantoms))
+    by_hand = {row.part.name: row for row in judge([open_model(run)], sets, copies, repeats=20).rows}
+    told = json.loads((folder / "files" / "compare.json").read_text())
+    network, float32, int8, *_ = (line["elsewhere"] for line in told["lines"])
+    for name, one in network.items():
+        for metric, figure in one["figures"].items():
+            wanted = by_hand[name].figures[metric]
+            assert (figure["value"], figure["low"], figure["high"]) == (wanted.value, wanted.low, wanted.high)
+    assert set(network) == {"BUS-CoT_43", "BUS-CoT_43, sure classes"}
+    assert float32 == network, "the same function"
+    assert set(int8) == set(network)
+    kept = folder / "files/files/plain/0-0/external.json"
+    said = json.loads(kept.read_text())["answers"]
+    assert set(said) == {"network", "float32", "int8-full"}
+    assert {tuple(sets) for sets in said.values()} == {("BUS-CoT_43", "STU-Hospital")}
+
+    other = folder / "files/files/slower/0-0/external.json"
+    other.unlink()  # as after a kill
+    before = kept.stat().st_mtime_ns
+    page = (folder / "files" / "README.md").read_text()
+    assert main(command) == 0
+    assert kept.stat().st_mtime_ns == before
+    assert other.is_file()
+    section = "## On other hospitals' pictures"
+    assert (folder / "files" / "README.md").read_text().split(section)[1] == page.split(section)[1]
+
+
+def test_a_benchmark_of_its_files_is_joined_and_another_is_told(
+    compared: tuple[Path, list[str]], bundle_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, command = compared
+    own, result = folder / "files" / "board", tmp_path / "own.json"
+    assert sorted(path.name for path in own.iterdir()) == [
+        f"{row}-{variant}.tflite" for row in ("plain", "slower") for variant in ("float32", "int8-full")
+    ]
+    bench = ["device", "bench", "--runs", "3", "--rounds", "1"]
+    some = [str(own / "plain-int8-full.tflite"), str(own / "slower-float32.tflite")]
+    assert main([*bench, *some, "--result", str(result)]) == 0
+    assert main([*command, "--bench", str(result)]) == 0
+    rows = json.loads(result.read_text())["rows"]
+    told = {line["name"]: line["board"] for line in json.loads((folder / "files/compare.json").read_text())["lines"]}
+    assert {name for name, board in told.items() if board} == {"plain, int8-full", "slower, float32"}
+    for row, name in zip(rows, ("plain, int8-full", "slower, float32"), strict=True):
+        assert told[name]["p50"] == row["interpreter_ms"]["p50"]
+        assert told[name]["memory_mb"] == row["peak_memory_mb"]
+    assert main([*bench, str(bundle_dir / "float32"), "--result", str(result)]) == 0
+    capsys.readouterr()
+    assert main([*command, "--bench", str(result)]) == 2
+    assert f"{result}: has none of this comparison's files; copy {own} to the board" in capsys.readouterr().err
+    assert main([*command, "--bench", str(tmp_path / "none.json")]) == 2
+    assert "none.json: this result cannot be read" in capsys.readouterr().err
+
+
+def test_crops_alone_have_whole_pictures_behind_them(compared: tuple[Path, list[str]], tmp_path: Path) -> None:
+    _, command = compared
+    with pytest.raises(SystemExit):
+        main([*command, "--external", str(tmp_path), "--whole", str(tmp_path)])
 
 
 def test_what_is_made_stays_and_what_is_gone_is_told(

@@ -7,7 +7,7 @@ from made_up_study import made_up
 
 from convert.compare.alone import Load
 from convert.compare.made import Made
-from convert.compare.page import markdown
+from convert.compare.page import About, markdown
 from convert.compare.plot import draw
 from convert.compare.table import Line, frontier, lines, recommended
 from convert.compare.timing import Time
@@ -76,12 +76,14 @@ def test_a_file_is_compared_with_its_own_network(tmp_path: Path) -> None:
     assert (int8.why, int8.load) == (failed["wide", "int8-full"], None)  # its answers and its size stay
     assert broken.figures["accuracy"] == Estimate(None)
 
-    page = markdown(study, pictures, found, METRIC, "a test", "busi-kd convert compare")
+    page = markdown(study, pictures, found, METRIC, About("busi-kd convert compare", "a test"))
     assert "Research use only" in page
     assert "- narrow, int8-full: cannot be opened" in page
     assert "**wide, float32** (8.00 kB)" in page
     assert f"| wide | int8-full | {wide.planned} |" in page
     assert "| wide | float32 | 250 | 4.000 | 100 | 61.2 | 3.4 | unknown |" in page
+    assert "On a board" not in page
+    assert "hospitals" not in page
     assert draw(found, METRIC, "balanced accuracy", synthetic=True).startswith(b"\x89PNG")
 
 
@@ -89,6 +91,6 @@ def test_nothing_trained_is_nothing_recommended(tmp_path: Path) -> None:
     study, pictures, _ = made_up(tmp_path, ROWS, {"wide": 1.4, "narrow": 0.7})
     found = lines(study, pictures, {}, {}, VARIANTS, {}, {}, {}, repeats=10)
     assert {one.why for one in found if one.variant} == {"no training of this row is finished"}
-    page = markdown(study, pictures, found, METRIC, "a test", "")
+    page = markdown(study, pictures, found, METRIC, About("", "a test"))
     assert "nothing to recommend" in page
     assert "takes of the machine" not in page
