@@ -36,6 +36,10 @@ def _cells(of: Any, how: Mapping[str, str]) -> str:
     return " | ".join(cells)
 
 
+def _said(text: str | None) -> str:
+    return safe(text) if text else _UNKNOWN
+
+
 def loads(found: Sequence[Line]) -> list[str]:
     """What each file takes of this machine; nothing where no file was measured."""
     known = [line for line in found if line.load]
@@ -59,9 +63,9 @@ def on_board(found: Sequence[Line], sent: Sent) -> list[str]:
     """What each file takes of the board that `sent` is from; a file that was not measured there is unknown."""
     machine, busy = sent.machine, max((row.other_percent or 0.0 for row in sent.rows), default=0.0)
     return [
-        f"## On a board: {safe(machine.model)}",
+        f"## On a board: {_said(machine.model)}",
         "",
-        f"{safe(machine.os)}, governor {safe(machine.governor)}, cooling: {safe(machine.cooling)}; measured "
+        f"{_said(machine.os)}, governor {_said(machine.governor)}, cooling: {_said(machine.cooling)}; measured "
         f"{sent.created:%Y-%m-%d} by `busi-kd device bench`, busi-kd {safe(sent.version)}. ms: the interpreter alone; "
         "path and all else: with preparing the picture. CPU ms: of a picture, what energy goes by where no gauge tells "
         "the watts. Warmer: from the beginning to the end of a round, the median of the rounds. Held back: by heat or "

@@ -46,7 +46,7 @@ def a_row(digest: str | None, threads: int = 1, error: str | None = None, p50: f
 def a_result(path: Path, *rows: dict[str, Any]) -> sent.Sent:
     """The result file of a Raspberry Pi, written and read."""
     machine = {"model": "Raspberry Pi 4 | Model B", "architecture": "aarch64", "cores": 4, "governor": "ondemand"}
-    machine |= {"memory_mb": 3792.0, "kernel": "6.12", "os": "Debian", "python": "3.11.2", "cooling": "none"}
+    machine |= {"memory_mb": 3792.0, "kernel": "6.12", "os": "Debian", "python": "3.11.2", "cooling": None}
     said = {"schema_version": 1, "created": "2026-11-20T10:00:00+00:00", "software": {"busi-kd": "0.1.0"}}
     path.write_text(json.dumps(said | {"machine": machine, "rows": list(rows)}))
     return sent.read(path)
@@ -107,7 +107,7 @@ def test_the_page_and_the_table_have_them_beside_what_is_unknown(tmp_path: Path)
     about = About("again", "a test", board=result)
     page = markdown(study, pictures, table, METRIC, about)
     assert "## On a board: Raspberry Pi 4 \\| Model B" in page
-    assert "governor ondemand, cooling: none; measured 2026-11-20" in page
+    assert "Debian, governor ondemand, cooling: unknown; measured 2026-11-20" in page
     assert "| wide | float32 | 1 | 2.500 | 2.750 | 3.500 | 40.0 | 98 | 24.500 | 61.2 | +5.0 | no |" in page
     assert "| wide | int8-full |" + " unknown |" * 10 in page
     assert "Other programs took up to 31 % of a core meanwhile." in page
