@@ -16,6 +16,7 @@ def draw(found: Sequence[Line], metric: str, title: str, synthetic: bool) -> byt
     Open marks: trainings are missing."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     figure = Figure(figsize=(13, 6), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
@@ -35,6 +36,9 @@ def draw(found: Sequence[Line], metric: str, title: str, synthetic: bool) -> byt
         at = [costs(line, cost) for line in best]
         panel.plot(at, [100 * line.figures[metric].value for line in best], color="#777777", linewidth=1, zorder=0)
         panel.set_xscale("log")
+        panel.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        panel.xaxis.set_major_formatter("{x:g}")
+        panel.xaxis.set_minor_formatter(NullFormatter())
         panel.set_xlabel(_TITLES[cost])
         panel.grid(alpha=0.3, which="both")
         panel.spines[["top", "right"]].set_visible(False)
