@@ -15,10 +15,11 @@ def corrected(calibrated: bytes, quantised: bytes, samples: list[np.ndarray], fe
 
     calibrated: the float model that it was quantised from. few, samples: float32 inputs in real values; the few correct
     the layers within, each of which takes a run over them, and all samples the last layer of each output, whose shift
-    goes straight into the answer.
+    goes straight into the answer. A layer without a bias stays as it is; those behind it take its shift back.
     """
     flat, floating = Flat(quantised), Flat(calibrated).numbers()
-    layers = [layer for layer in flat.layers() if layer.kind in WEIGHTED and flat.is_int8(layer.output)]
+    weighted = [layer for layer in flat.layers() if layer.kind in WEIGHTED and flat.is_int8(layer.output)]
+    layers = [layer for layer in weighted if layer.has_bias]
     if not layers:
         return quantised
     same = {layer: floating[flat.tensors[layer.output].name] for layer in layers}

@@ -21,6 +21,11 @@ class Layer:
     inputs: tuple[int, ...]
     output: int
 
+    @property
+    def has_bias(self) -> bool:
+        """Whether a layer with weights has a bias, too: converters leave one away that is zero, and write -1."""
+        return len(self.inputs) > 2 and self.inputs[2] >= 0
+
 
 class Flat:
     """A TFLite file with one graph, to be read and changed."""
@@ -86,7 +91,7 @@ class Flat:
         self.model.buffers[self.tensors[number].buffer].data = raw
 
     def bias(self, layer: Layer) -> tuple[np.ndarray, np.ndarray]:
-        """(int32 (C,), scale (C,) float64) of a quantised layer's bias; real value = int32 * scale."""
+        """(int32 (C,), scale (C,) float64) of a quantised layer that has a bias; real value = int32 * scale."""
         tensor = self.tensors[layer.inputs[2]]
         stored = np.frombuffer(bytes(self.model.buffers[tensor.buffer].data), np.int32)
         return stored.copy(), np.asarray(tensor.quantization.scale, np.float64)

@@ -54,7 +54,7 @@ def _rescale(flat: Flat, layer: Layer, source: float, scales: np.ndarray, over: 
     """Divide the weights' scales (C,) by `over`, and keep the real values of the biases."""
     cut = (scales / over).astype(np.float32)
     flat.tensors[layer.inputs[1]].quantization.scale = cut
-    if len(layer.inputs) > 2 and layer.inputs[2] >= 0:
+    if layer.has_bias:
         stored, _ = flat.bias(layer)
         most = np.iinfo(np.int32)
         flat.set_bias(layer, np.clip(np.round(stored * over), most.min, most.max))

@@ -53,7 +53,7 @@ def _stem(flat: Flat) -> _Stem | None:
     options, (_, _, width, channels) = graph.operators[conv].builtinOptions, flat.shape(source)
     stride, columns = options.strideW, flat.shape(layer.output)[2]
     usual = options.dilationWFactor == options.dilationHFactor == 1 and options.padding == schema.Padding.VALID
-    usual = usual and len(layer.inputs) == 3 and layer.inputs[2] >= 0  # -1: without a bias
+    usual = usual and layer.has_bias
     fills = width % BY == 0 and BY % stride == 0 and columns * stride == width
     if channels != 1 or not usual or not fills or not flat.is_int8(source) or rows[[0, 3]].any():
         return None

@@ -11,6 +11,7 @@ from convert.quantise.flat import WEIGHTED, Flat
 _DRAWN = np.random.default_rng(0)
 SAMPLES = [_DRAWN.uniform(0.0, 4.0, (1, 16, 16, 2)).astype(np.float32) for _ in range(12)]
 FIRST = _DRAWN.normal(0.0, 0.5, (3, 3, 2, 6)).astype(np.float32)
+SECOND = _DRAWN.normal(0.0, 0.5, (3, 3, 6, 4)).astype(np.float32)
 LAST = _DRAWN.normal(0.0, 0.5, (6, 3)).astype(np.float32)
 
 
@@ -63,6 +64,27 @@ def test_only_biases_are_changed(files: tuple[bytes, bytes]) -> None:
     assert [d["quantization"] for d in opened(mended).get_tensor_details()] == [
         d["quantization"] for d in opened(honest).get_tensor_details()
     ]
+
+
+def test_a_layer_without_a_bias_is_left_as_it_is() -> None:
+    """As the last one of a network with its first weights: zeros, which the converter leaves away."""
+
+    def plain(x: tf.Tensor) -> tf.Tensor:
+        x = tf.nn.relu(tf.nn.conv2d(x, tf.constant(FIRST), 1, "SAME"))
+        x = tf.nn.relu(tf.nn.conv2d(x, tf.constant(SECOND), 1, "SAME") + tf.constant([0.2, 0.1, 0.3, 0.0]))
+        return tf.matmul(tf.reduce_mean(x, axis=[1, 2]), tf.constant(LAST[:4]))
+
+    floating = calibrated(plain, SAMPLES)
+    honest = int8(floating)
+    assert [layer.has_bias for layer in Flat(honest).layers() if layer.kind in WEIGHTED] == [True, True, False]
+    spoilt = shifted(honest, 1, 0.3 * np.ones(4))
+    mended = corrected(floating, spoilt, SAMPLES, SAMPLES[:4])
+    wanted = answers(floating, SAMPLES)
+    wrong, after = (np.abs((answers(one, SAMPLES) - wanted).mean(axis=0)).max() for one in (spoilt, mended))
+    assert after < wrong / 2, "what rectifiers cut off cannot be taken back here, and the last layer has no bias"
+    one, other = Flat(honest), Flat(mended)
+    numbers = [n for layer in one.layers() if layer.kind in WEIGHTED for n in layer.inputs[1:2]]
+    assert all(np.array_equal(one.constant(n), other.constant(n)) for n in numbers)
 
 
 def test_an_honest_file_is_not_made_worse(files: tuple[bytes, bytes]) -> None:
