@@ -39,6 +39,7 @@ OPEN_S = 8.0  # the phantom's tissue takes a second or two on a Pi, a camera's s
 HANG_S = 1.5  # a child that is asked says something every child.GRAB_S; after this silence it hangs
 WHOLE_S = 3.0  # an uncut screen that nobody took within this time goes
 END_S = 0.3  # time to close the source well before the process is killed
+DEAD_S = 1.0  # a process that has let go of its end has a status soon after, on a busy machine too
 _KINDS = (NoDevice, NoCable, NoSignal, NoSync, Busy, Changed, NoData, Unsupported, EndOfStream)
 _STATES = {kind.state: kind for kind in _KINDS}
 
@@ -181,7 +182,7 @@ class ProcessSource:
 
     def _died(self) -> Died:
         try:
-            status = self._process.wait(END_S)
+            status = self._process.wait(DEAD_S)
         except subprocess.TimeoutExpired:
             self._kill()
             status = None
