@@ -70,7 +70,9 @@ def test_ctrl_c_and_on_again(phantoms: Path, tmp_path: Path, capsys: pytest.Capt
     assert len(workers) > 2
     started.send_signal(signal.SIGINT)
     _, trouble = started.communicate(timeout=60)
-    assert (started.returncode, trouble.strip()) == (130, "busi-kd: interrupted.")
+    # On a busy machine Ray's own log has a line of its own about the task that was cut.
+    told = [line for line in trouble.splitlines() if "task_manager.cc" not in line]
+    assert (started.returncode, told) == (130, ["busi-kd: interrupted."])
     _, left = psutil.wait_procs(workers, timeout=30)
     assert left == []
     results = tmp_path / "out" / "results" / "plain"

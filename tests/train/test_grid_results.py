@@ -42,7 +42,7 @@ def test_a_result_has_a_line_per_picture_and_is_small(tmp_path: Path) -> None:
     _, _, found = made_up(tmp_path, ROWS, SKILLS)
     path = results.result_path(tmp_path / "out", ("plain", 0, 1))
     text = path.read_text()
-    assert len(text.splitlines()) == 2 + 11 + 2 * (2 + 30), "git shows what changed"
+    assert len(text.splitlines()) == 2 + 12 + 2 * (2 + 30), "git shows what changed"
     assert sum('"benign (1).png": [' in line for line in text.splitlines()) == 1
     assert len(text) < 8000
     assert len(found[("plain", 0, 1)].test) == 30
