@@ -15,11 +15,10 @@ from train.data.busi import DataSet
 from train.data.splits import Split
 from train.recipe import Recipe, without_student
 from train.studies.grid.results import RUNS
+from train.studies.grid.study import TEACHERS
 
 if TYPE_CHECKING:
     from train.runs import Run
-
-FOLDER = "teachers"  # in RUNS, beside the rows' folders; no row can be named so
 
 
 def teacher_recipe(recipe: Recipe) -> Recipe:
@@ -31,7 +30,7 @@ def folder_of(out: Path, recipe: Recipe, data: DataSet, split: Split) -> Path:
     """Where in a study's folder `out` the run of a job's teacher lies; recipe: the job's."""
     made_from = [schema.dump(teacher_recipe(recipe)), data.fingerprint, split.fingerprint]
     digest = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
-    return out.absolute() / RUNS / FOLDER / f"{recipe.seed}-{recipe.split.test_fold}-{digest[:12]}"
+    return out.absolute() / RUNS / TEACHERS / f"{recipe.seed}-{recipe.split.test_fold}-{digest[:12]}"
 
 
 def living_teacher(data: DataSet, recipe: Recipe, split: Split, weights_dir: Path | None, folder: Path) -> "Run":

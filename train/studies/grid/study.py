@@ -12,6 +12,8 @@ from train.recipe import Recipe, check_seed, load_recipe, read_toml
 
 Key = tuple[str, int, int]  # of a job: its row's folder name, seed, fold
 
+TEACHERS = "teachers"  # the folder of living teachers, beside those of the rows; no row can be named so
+
 # A job decides these; a change of the others would give the rows different test parts, or nothing to do with training.
 _OF_JOBS = (
     "name",
@@ -175,7 +177,7 @@ def _resolved(one: RowFile, above: list[Row], study: StudyFile, recipe: Recipe, 
     living = one.teacher == "living" or (one.teacher is None and base is not None and base.living)
     if changed.distill.features and not living:
         raise UserError(f'{where}: distill.features needs a teacher that is asked; add teacher = "living".')
-    if slug == "teachers":
+    if slug == TEACHERS:
         raise UserError(f"{where}: the folder of this name is the living teachers'; give the row another name.")
     seeds = study.seeds if one.seeds is None else one.seeds
     folds = study.folds if one.folds is None else one.folds
