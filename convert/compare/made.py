@@ -1,6 +1,7 @@
 """The TFLite files of a trained network, without gates: a comparison shows what a gate would refuse."""
 
 import json
+import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -60,11 +61,15 @@ def run_of(results: Path, job: Job) -> runs.Run:
 def made(run: runs.Run, data: DataSet, folder: Path, wanted: Sequence[Variant]) -> Made:
     """Convert `run` into `folder`, once: `VARIANT.tflite` for each wanted variant, and ANSWERS to its test pictures.
 
-    What is there of the same weights and the same recipe's [convert] stays. Raises UserError as a conversion does.
+    What is there of the same weights and the same recipe's [convert] stays, of other variants, too. Raises UserError as
+    a conversion does.
     """
     there = kept(Made, folder / ANSWERS)
     recipe = schema.dump(run.meta.recipe.convert)
-    if there and (there.weights, there.convert) == (run.meta.weights_sha256, recipe) and set(wanted) <= {*there.test}:
+    if there and (there.weights, there.convert) != (run.meta.weights_sha256, recipe):
+        there = None
+    missing = [variant for variant in wanted if there is None or variant not in there.test]
+    if there and not missing:
         return there
     split, preprocess = split_of(candidate(run), data), run.meta.recipe.preprocess
     drawn, _ = calibration.draw(
@@ -73,20 +78,21 @@ def made(run: runs.Run, data: DataSet, folder: Path, wanted: Sequence[Variant]) 
     lumas, names = load_lumas(split.test, preprocess), [picture.name for picture in split.test]
     size = (preprocess.height, preprocess.width)
     with files.folder_beside(folder) as aside, tempfile.TemporaryDirectory() as work:
-        written = _written(run, drawn.lumas, Path(work), wanted)
-        test, kilobytes, broken = {}, {}, {}
-        for variant in wanted:
+        found = there or Made(run.meta.weights_sha256, recipe, size, *cost(run.network, size), {}, {}, {})
+        if there:
+            shutil.copytree(folder, aside, dirs_exist_ok=True)
+        written = _written(run, drawn.lumas, Path(work), missing)
+        for variant in missing:
             file = aside / f"{variant}.tflite"
             file.write_bytes(written[variant].read_bytes())
-            kilobytes[variant] = file.stat().st_size / 1000
+            found.kilobytes[variant] = file.stat().st_size / 1000
             try:
                 logits = run_model(Model(file), lumas)
             except UserError as error:
-                broken[variant], test[variant] = str(error).removeprefix(f"{file}: "), {}
+                found.broken[variant], found.test[variant] = str(error).removeprefix(f"{file}: "), {}
                 continue
             said = (tuple(round(float(v), DIGITS) for v in one) for one in logits)
-            test[variant] = dict(zip(names, said, strict=True))
-        found = Made(run.meta.weights_sha256, recipe, size, *cost(run.network, size), kilobytes, test, broken)
+            found.test[variant] = dict(zip(names, said, strict=True))
         files.write_json(aside / ANSWERS, schema.dump(found))
         files.replace_folder(aside, folder)
     return found

@@ -115,6 +115,24 @@ def test_rows_are_asked_about_other_hospitals_pictures_once(
     assert elsewhere_in(page) == told_before
 
 
+def test_another_variant_is_made_beside_those_that_are_there(compared: tuple[Path, list[str]]) -> None:
+    folder, command = compared
+    made = folder / "files/files/plain/0-0"
+    before = {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in made.glob("*.tflite")}
+    answers = json.loads((made / "answers.json").read_text())
+    assert set(before) == {"float32.tflite", "int8-full.tflite"}
+    assert main([*command, "--rows", "plain", "--variants", "float32,int8-dynamic"]) == 0
+    after = {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in made.glob("*.tflite")}
+    assert set(after) == {*before, "int8-dynamic.tflite"}
+    assert {name: after[name] for name in before} == before
+    more = json.loads((made / "answers.json").read_text())
+    assert {name: more["test"][name] for name in answers["test"]} == answers["test"]
+    assert list(more["test"]["int8-dynamic"]) == list(answers["test"]["float32"])
+    told = json.loads((folder / "files" / "compare.json").read_text())
+    assert [line["name"] for line in told["lines"]] == ["plain", "plain, float32", "plain, int8-dynamic"]
+    assert main(command) == 0, "the files are as the tests below expect them"
+
+
 def test_a_benchmark_of_its_files_is_joined_and_another_is_told(
     compared: tuple[Path, list[str]], bundle_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
