@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 
 from convert import equalise, export, fold
+from convert.quantise.how import How
 from convert.spread import spread
 from convert.two_heads import ClassOutput
 from device.preprocess import Preprocess
@@ -40,3 +41,8 @@ def write_int8_onnx(
         model = equalise.equalised(model, [luma[None, None].astype(np.float32) - centre for luma in few])
     onnx.save(model, path)
     return centre
+
+
+def how_of(recipe: ConvertRecipe) -> How:
+    """How TensorFlow's part of the way goes, of a recipe's [convert]."""
+    return How(recipe.int8_ranges, recipe.int8_bias_pictures, slim=recipe.int8_slim)

@@ -18,10 +18,9 @@ from typing import Any
 import numpy as np
 
 from convert import calibration, tflite
-from convert.int8_network import write_float_onnx, write_int8_onnx
+from convert.int8_network import how_of, write_float_onnx, write_int8_onnx
 from convert.peer import environment
 from convert.pipeline import FLOAT_ONNX, Subject, subject_of
-from convert.quantise.how import How
 from convert.script import ended
 from convert.verify.examine import examine
 from device import RESEARCH_NOTICE
@@ -148,7 +147,7 @@ def _convert(subject: Subject, split: Split, work: Path, peer: Path | None) -> d
             str(folder / "student-int8.onnx"),
             centre,
             (str(work / "calibration.npy"),),
-            How(recipe.int8_ranges, recipe.int8_bias_pictures, **how),
+            replace(how_of(recipe), **how),
             keep_float=peer is not None and name == STEPS[-1][0],
         )
         wanted = ["int8-full"] if files else ["float32", "int8-full"]

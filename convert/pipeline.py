@@ -13,8 +13,7 @@ import numpy as np
 
 from convert import calibration, export, report, tflite, two_heads
 from convert.familiar import familiar
-from convert.int8_network import write_float_onnx, write_int8_onnx
-from convert.quantise.how import How
+from convert.int8_network import how_of, write_float_onnx, write_int8_onnx
 from convert.report_masks import FileMasks
 from convert.verify import gates
 from convert.verify.examine import Hard, Result, examine
@@ -146,8 +145,7 @@ def _convert_into(folder: Path, subject: Subject, split: Split, wanted: list[Var
             stacks.append(str(Path(work) / f"calibration-{number}.npy"))
             np.save(stacks[-1], drawn.lumas)
         onnx_files = [str(folder / name) for name in (FLOAT_ONNX, INT8_ONNX)]
-        how = How(recipe.int8_ranges, recipe.int8_bias_pictures, slim=recipe.int8_slim)
-        job = tflite.Job(*onnx_files, centre, tuple(stacks), how)
+        job = tflite.Job(*onnx_files, centre, tuple(stacks), how_of(recipe))
         made = tflite.write_variants(job, Path(work) / "tflite", wanted, log)
         masks: list[FileMasks] = []
         for variant in wanted:

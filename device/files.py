@@ -129,13 +129,13 @@ def _remove(folder: Path) -> None:
 
 
 @contextmanager
-def held(folder: Path, what: str) -> Iterator[None]:
+def held(folder: Path, what: str, wait: bool = False) -> Iterator[None]:
     """Hold a folder that is there for oneself. Raises UserError, which names `what` is under way, when another process
-    has it."""
-    handle = os.open(folder, os.O_RDONLY)
+    has it; with `wait` it is waited for."""
+    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             raise UserError(f"{folder}: another {what} is under way; try again in a moment.") from None
         yield

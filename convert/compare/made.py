@@ -11,9 +11,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from convert import calibration, tflite
-from convert.int8_network import write_float_onnx, write_int8_onnx
+from convert.int8_network import how_of, write_float_onnx, write_int8_onnx
 from convert.pipeline import FLOAT_ONNX, INT8_ONNX
-from convert.quantise.how import How
 from device import files, schema
 from device.bundle import Variant
 from device.errors import UserError
@@ -105,8 +104,8 @@ def _written(run: runs.Run, lumas: np.ndarray, work: Path, wanted: Sequence[Vari
     if "int8-full" in wanted:
         centre = write_int8_onnx(run.network, recipe, preprocess, lumas, work / INT8_ONNX)
     np.save(work / "calibration.npy", lumas)
-    how = How(recipe.int8_ranges, recipe.int8_bias_pictures, slim=recipe.int8_slim)
-    job = tflite.Job(str(work / FLOAT_ONNX), str(work / INT8_ONNX), centre, (str(work / "calibration.npy"),), how)
+    onnx_files = [str(work / name) for name in (FLOAT_ONNX, INT8_ONNX)]
+    job = tflite.Job(*onnx_files, centre, (str(work / "calibration.npy"),), how_of(recipe))
     return tflite.write_variants(job, work / "tflite", wanted, work / "log")
 
 

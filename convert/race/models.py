@@ -64,7 +64,7 @@ def _int8_onnx(folder: Path) -> None:
 
 def _tflite(folder: Path, wanted: tuple[str, ...] = ("float32", "float16", "int8-dynamic")) -> None:
     from convert import tflite
-    from convert.quantise.how import How
+    from convert.int8_network import how_of
     from train.recipe import ConvertRecipe
 
     recipe, centre = ConvertRecipe(), json.loads((folder / CENTRE).read_text())
@@ -73,7 +73,7 @@ def _tflite(folder: Path, wanted: tuple[str, ...] = ("float32", "float16", "int8
         str(folder / "student-int8.onnx"),
         centre,
         (str(folder / "calibration.npy"),),
-        How(recipe.int8_ranges, recipe.int8_bias_pictures),
+        how_of(recipe),
     )
     work = folder / f"tflite-{os.getpid()}"
     for name, path in tflite.write_variants(job, work, wanted, folder / "tflite.log").items():

@@ -4,8 +4,6 @@ The order is always: index by its signature, number of the index, then the archi
 own signature, and only then is it installed as any other (device/installed.py).
 """
 
-import fcntl
-import os
 import shutil
 import tarfile
 import time
@@ -168,12 +166,5 @@ def _alone(folder: Path) -> Iterator[Path]:
         folder.parent.mkdir(parents=True)
         folder.parent.chmod(0o755)  # whatever the umask: the daemon's user must be able to read the models
     folder.mkdir(mode=0o700, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{folder}: another download is under way; try again later.") from None
+    with files.held(folder, "download"):
         yield folder
-    finally:
-        os.close(handle)

@@ -300,7 +300,7 @@ def test_patients_need_groups(study, tmp_path: Path, phantoms: Path, capsys: pyt
 
 def test_one_command_at_a_time(tmp_path: Path) -> None:
     with alone(tmp_path / "out"):
-        with pytest.raises(UserError, match="another command is working on this study"), alone(tmp_path / "out"):
+        with pytest.raises(UserError, match="another command on this study is under way"), alone(tmp_path / "out"):
             pass
         assert list((tmp_path / "out").iterdir()) == []
     with alone(tmp_path / "out"):

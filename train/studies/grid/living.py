@@ -1,16 +1,12 @@
 """The living teachers of a study: one for each split and seed, trained once for all rows that learn from it."""
 
-import fcntl
 import hashlib
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from device import schema
+from device import files, schema
 from train.data.busi import DataSet
 from train.data.splits import Split
 from train.recipe import Recipe, without_student
@@ -40,17 +36,7 @@ def living_teacher(data: DataSet, recipe: Recipe, split: Split, weights_dir: Pat
     """
     from train import training
 
-    with _mine(folder):
-        return training.train_teacher(data, teacher_recipe(recipe), split, weights_dir, folder)
-
-
-@contextmanager
-def _mine(folder: Path) -> Iterator[None]:
-    """Two workers may want the same teacher at once: the second one waits, and finds it trained."""
     folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
+    # Two workers may want the same teacher at once: the second one waits, and finds it trained.
+    with files.held(folder, "training of this teacher", wait=True):
+        return training.train_teacher(data, teacher_recipe(recipe), split, weights_dir, folder)

@@ -1,6 +1,5 @@
 """A study's trainings: what is there, what is missing, what no longer fits, and training the missing ones."""
 
-import fcntl
 import os
 import shutil
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from device import files
 from device.errors import UserError
 from train.data.busi import DataSet
 from train.data.splits import Split, make_split
@@ -41,15 +41,8 @@ class Plan:
 def alone(out: Path) -> Iterator[None]:
     """Hold `out` against a second command on the same study. Raises UserError while another one holds it."""
     out.mkdir(parents=True, exist_ok=True)
-    handle = os.open(out, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(f"{out}: another command is working on this study; wait for it or end it.") from error
+    with files.held(out, "command on this study"):
         yield
-    finally:
-        os.close(handle)
 
 
 def plan(
