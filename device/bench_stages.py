@@ -16,8 +16,9 @@ from device import log, record, report
 from device.bundle import Bundle, Meta
 from device.capture import Frame
 from device.capture import child as other_side
+from device.capture.decoder import Decoder
 from device.capture.pace import DEFAULT_FPS
-from device.capture.pixels import Layout, picture
+from device.capture.pixels import Layout
 from device.capture.process import copied
 from device.daemon import ASSESS_S, TICK_S
 from device.decide import Verdict, decide
@@ -74,8 +75,8 @@ class Stages:
     """
 
     def __init__(self, bundle: Bundle, model: Model, layout: Layout, folder: Path) -> None:
-        self._meta, self._model, self._layout = bundle.meta, model, layout
-        self._least = (bundle.meta.preprocess.height, bundle.meta.preprocess.width)
+        self._meta, self._model = bundle.meta, model
+        self._decoder = Decoder(layout, (bundle.meta.preprocess.height, bundle.meta.preprocess.width))
         self._how = OverTime()
         self._child, self._parent = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._memory: other_side.Memory | None = None
@@ -105,8 +106,8 @@ class Stages:
                 held.close()
 
     def decode(self, way: Way) -> None:
-        """A grabber's bytes -> grey pixels no larger than needed, and the share of colour."""
-        found = picture(way.data, self._layout, self._least)
+        """A grabber's bytes -> grey pixels no larger than needed, and the share of colour, as often as live."""
+        found = self._decoder.picture(way.data, way.number / DEFAULT_FPS)
         way.frame = Frame(found.luma, way.number, time.monotonic(), f"frame {way.number}", found.coloured)
 
     def hand_over(self, way: Way) -> None:

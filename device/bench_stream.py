@@ -7,8 +7,9 @@ import cv2
 import numpy as np
 
 from device.capture import Frame, NoData, Unsupported
+from device.capture.decoder import Decoder
 from device.capture.pace import DEFAULT_FPS, Pace, checked_fps
-from device.capture.pixels import JPEGS, Layout, picture
+from device.capture.pixels import JPEGS, Layout
 from device.errors import UserError
 from device.region.region import Region
 
@@ -100,8 +101,8 @@ class StreamSource:
         pixel_format: str = JPEGS[0],
         fps: float = DEFAULT_FPS,
     ) -> None:
-        self._folder, self._least = Path(folder), tuple(least)
-        self._layout = Layout(pixel_format, *size)
+        self._folder = Path(folder)
+        self._decoder = Decoder(Layout(pixel_format, *size), tuple(least))
         self.description = f"{pixel_format} of {folder}"
         self._pace = Pace(checked_fps(fps))
         self._frames: list[bytes] = []
@@ -121,7 +122,7 @@ class StreamSource:
             raise NoData("the next frame is not due yet")
         captured, sequence = time.monotonic(), self._sequence
         self._sequence += 1
-        found = picture(self._frames[sequence % len(self._frames)], self._layout, self._least)
+        found = self._decoder.picture(self._frames[sequence % len(self._frames)], captured)
         return Frame(found.luma, sequence, captured, f"frame {sequence}", found.coloured)
 
     def close(self) -> None:

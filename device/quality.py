@@ -45,7 +45,19 @@ def coloured_places(pixels: np.ndarray) -> np.ndarray:
 def edges(luma: np.ndarray) -> float:
     """How sharp (H, W) uint8 luma is: the mean size of its Laplacian (4 neighbours) by its standard deviation, which
     gain and contrast do not change. Larger pictures have less: it is of the model's input."""
-    return float(np.abs(cv2.Laplacian(luma, cv2.CV_16S, ksize=1)).mean() / max(float(luma.std()), 1e-9))
+    changes = cv2.norm(cv2.Laplacian(luma, cv2.CV_16S, ksize=1), cv2.NORM_L1) / luma.size
+    return changes / max(_spread(luma), 1e-9)
+
+
+def _spread(luma: np.ndarray) -> float:
+    """The standard deviation, for a fifth of numpy's time."""
+    return float(cv2.meanStdDev(luma)[1][0, 0])
+
+
+def _bright(luma: np.ndarray) -> int:
+    """The highest grey level that a hundredth of the pixels, rounded down and at least one, reach or pass."""
+    from_above = np.cumsum(cv2.calcHist([luma], [0], None, [256], [0, 256])[::-1, 0])
+    return 255 - int(np.searchsorted(from_above, max(luma.size // 100, 1)))
 
 
 def least_edges(shape: tuple[int, ...]) -> float:
@@ -68,9 +80,9 @@ def assess(
     (H, W, 3) uint8.
     known: of the bundle; None leaves the last two out. coloured: of the frame (device.capture.Frame), where known.
     """
-    if luma.std() < BLANK_SPREAD:
+    if _spread(luma) < BLANK_SPREAD:
         return Quality(BLANK)
-    if np.partition(luma, -(luma.size // 100), axis=None)[-(luma.size // 100)] < DARK_LEVEL:
+    if _bright(luma) < DARK_LEVEL:
         return Quality(DARK)
     if coloured is None:
         coloured = coloured_share(pixels[::STEP, ::STEP]) if pixels.shape[2:] == (3,) else 0.0

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from convert.race.rounds import Load, Row
-from convert.race.speed import median_of_rounds, speedup
+from convert.race.speed import OfRound, median_of_rounds, speedup
 from device import RESEARCH_NOTICE, __version__
 
 _COLOURS = {"float32": "#0072b2", "float16": "#56b4e9", "bfloat16": "#56b4e9", "int8-dynamic": "#e69f00"}
@@ -32,20 +32,20 @@ def machine() -> dict[str, Any]:
     }
 
 
-def figures(rows: list[Row], base: str) -> list[dict[str, Any]]:
-    """Per row: key, threads, version, pieces, why; ms (median of the rounds' medians), p95_ms (of all runs), cpu_ms,
-    fps, speedup (value, low, high: times as fast as the row `base`); null where unknown."""
+def figures(rows: list[Row], base: str, of_round: OfRound = np.median) -> list[dict[str, Any]]:
+    """Per row: key, threads, version, pieces, why; ms (median over the rounds of `of_round`), p95_ms (of all runs),
+    cpu_ms, fps, speedup (value, low, high: times as fast as the row `base`); null where unknown."""
     against = next((row for row in rows if row.entry.key == base and row.wall is not None), None)
     found = []
     for row in rows:
         one: dict[str, Any] = {"key": row.entry.key, "threads": row.entry.threads, "version": row.version}
         one |= {"pieces": row.pieces, "why": row.why} | dict.fromkeys(("ms", "p95_ms", "cpu_ms", "fps", "speedup"))
         if row.wall is not None:
-            seconds = median_of_rounds(row.wall)
+            seconds = median_of_rounds(row.wall, of_round)
             one |= {"ms": 1e3 * seconds, "p95_ms": 1e3 * float(np.percentile(row.wall, 95)), "fps": 1 / seconds}
-            one["cpu_ms"] = 1e3 * median_of_rounds(row.cpu)
+            one["cpu_ms"] = 1e3 * median_of_rounds(row.cpu, of_round)
             if against is not None:
-                ratio = speedup(against.wall, row.wall)
+                ratio = speedup(against.wall, row.wall, of_round=of_round)
                 one["speedup"] = {"value": ratio.value, "low": ratio.low, "high": ratio.high}
         found.append(one)
     return found
@@ -107,7 +107,7 @@ def table(report: dict[str, Any]) -> str:
         lines.append(f"{begins} | {times(row)} | {pieces} |")
     lines += [
         "",
-        f"One row again, with the one that it is compared with: the command above and `--only ROW`. {RATIO}",
+        f"One row again, with the one that it is compared with: the command above and `--only ROW`. {ratio_note()}",
         "",
     ]
     return "\n".join(lines)
@@ -118,14 +118,16 @@ def _competitors(report: dict[str, Any]) -> list[dict[str, Any]]:
     return [row for row in report["rows"] if not row["key"].startswith("peak-")]
 
 
-RATIO = (
-    "ms: the median of the rounds' medians; p95: of all runs; CPU ms: of all threads; times as fast: as the first row, "
-    "with the 95 % interval of a bootstrap over rounds."
-)
+def ratio_note(of_round: str = "medians") -> str:
+    """What the columns of times mean, below a table. of_round: what was taken of a round, in the plural."""
+    return (
+        f"ms: the median of the rounds' {of_round}; p95: of all runs; CPU ms: of all threads; times as fast: as the "
+        "first row, with the 95 % interval of a bootstrap over rounds."
+    )
 
 
-def plot(path: Path, report: dict[str, Any]) -> None:
-    """Bars of the median times, the fastest above, with how many times as fast as the first row."""
+def plot(path: Path, report: dict[str, Any], of_round: str = "medians") -> None:
+    """Bars of the times, the fastest above, with how many times as fast as the first row."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -140,7 +142,8 @@ def plot(path: Path, report: dict[str, Any]) -> None:
     axis.bar_label(bars, ratios, padding=3, fontsize=7)
     axis.set_yticks(range(len(rows)), names, fontsize=7)
     axis.invert_yaxis()
-    axis.set(xscale="log", xlabel="ms, median of the rounds' medians", xlim=(None, 3 * max(row["ms"] for row in rows)))
+    axis.set(xscale="log", xlabel=f"ms, median of the rounds' {of_round}")
+    axis.set(xlim=(None, 3 * max(row["ms"] for row in rows)))
     axis.set_title(f"{report['settings']['network']}\n{report['machine']['cpu']}. {RESEARCH_NOTICE}", fontsize=9)
     axis.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=110)

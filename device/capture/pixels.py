@@ -2,13 +2,13 @@
 
 Judging needs luma only. Raw YCbCr formats hold it ready, RGB is converted, and of MJPEG no more is decoded than the
 model needs: libjpeg can stop its inverse DCT at a half, a quarter or an eighth of the size. Colour is looked at all the
-same, since a Doppler picture must not be judged: in the chroma samples of raw formats, and for MJPEG in a reduced
-picture that is decoded in colour, which costs a sixth to a quarter more than in grey (docs/capture.md).
+same, since a Doppler picture must not be judged: in the chroma samples of raw formats, and for MJPEG in a second
+decoding at an eighth of the size, which device.capture.decoder asks for a few times a second only (docs/capture.md).
 """
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import cv2
@@ -22,11 +22,11 @@ JPEGS = ("MJPG", "JPEG")
 REDUCTIONS = (8, 4, 2, 1)
 ROOM = 1.5  # raw luma is made no smaller than the model's input by this: 480 lines stay, 720 are halved
 MAX_PIXELS = 1 << 26  # a broken header may claim 2^32; 8K has 2^25
-_COLOUR = {
-    8: cv2.IMREAD_REDUCED_COLOR_8,
-    4: cv2.IMREAD_REDUCED_COLOR_4,
-    2: cv2.IMREAD_REDUCED_COLOR_2,
-    1: cv2.IMREAD_COLOR,
+_GREY = {
+    8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
+    4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
+    1: cv2.IMREAD_GRAYSCALE,
 }
 _BYTES = {"RGB3": 3, "BGR3": 3, "YUYV": 2, "UYVY": 2}  # per pixel; the others have planes, luma first
 _LUMA_AT = {"YUYV": 0, "UYVY": 1}
@@ -58,27 +58,29 @@ class Layout:
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """luma: (H, W) uint8, 0..255. places: (h, w) bool, which of the places of a coarser grid are in colour. size:
-    (height, width) as it came in."""
+    """luma: (H, W) uint8, 0..255. places: (h, w) bool, which of the places of a coarser grid are in colour; None: not
+    looked at. size: (height, width) as it came in."""
 
     luma: np.ndarray
-    places: np.ndarray
+    places: np.ndarray | None
     size: tuple[int, int]
 
     @property
-    def coloured(self) -> float:
+    def coloured(self) -> float | None:
         """Share 0..1 of the places that are in colour."""
-        return np.count_nonzero(self.places) / self.places.size
+        return None if self.places is None else np.count_nonzero(self.places) / self.places.size
 
 
-def picture(data: bytes, layout: Layout, least: tuple[int, int], full: bool = False) -> Picture:
+def picture(data: bytes, layout: Layout, least: tuple[int, int], full: bool = False, colour: bool = True) -> Picture:
     """Decode one buffer: MJPEG at the size of `reduction`, large raw luma reduced too, whole with `full`; RGB whole.
 
-    least: (height, width) in pixels that the result must have at least. Raises Undecodable for anything that is not a
-    whole picture of that layout.
+    least: (height, width) in pixels that the result must have at least. colour: look for colour in MJPEG, too, which
+    takes a decoding of its own; elsewhere it lies at hand. Raises Undecodable for anything that is not a whole picture
+    of that layout.
     """
     if layout.pixel_format in JPEGS:
-        return _from_jpeg(data, layout, least, full)
+        found = _from_jpeg(data, layout, least, full)
+        return replace(found, places=coloured_in_jpeg(data, layout)) if colour else found
     lines = layout.height * 3 // 2 if layout.pixel_format in ("NV12", "NV21") else layout.height
     if len(data) < layout.stride * lines:
         raise Undecodable(f"the frame has {len(data)} bytes, fewer than the {layout.stride * lines} of a whole one")
@@ -221,10 +223,14 @@ def _decoded(data: bytes, how: int) -> np.ndarray:
 def _from_jpeg(data: bytes, layout: Layout, least: tuple[int, int], full: bool) -> Picture:
     size = jpeg_size(data)
     by = 1 if full else reduction(*size, least)
-    # Luma of a decoded colour picture rather than the Y inside: one decoding gives both.
-    pixels = _decoded(data, _COLOUR[by] | cv2.IMREAD_IGNORE_ORIENTATION)
-    if layout.limited:
-        pixels = cv2.LUT(pixels, expansion())
-    # Whole rows, as many places as every fourth row and column of the full size has: single pixels take far longer.
-    few = pixels[:: STEP * STEP // by]
-    return Picture(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), coloured_places(few), size)
+    luma = _decoded(data, _GREY[by] | cv2.IMREAD_IGNORE_ORIENTATION)
+    return Picture(cv2.LUT(luma, expansion()) if layout.limited else luma, None, size)
+
+
+def coloured_in_jpeg(data: bytes, layout: Layout) -> np.ndarray:
+    """(h, w) bool: which of the places of a JPEG picture, one of eight rows and columns each, are in colour.
+
+    Raises Undecodable.
+    """
+    pixels = _decoded(data, cv2.IMREAD_REDUCED_COLOR_8 | cv2.IMREAD_IGNORE_ORIENTATION)
+    return coloured_places(cv2.LUT(pixels, expansion()) if layout.limited else pixels)

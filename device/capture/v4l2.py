@@ -15,11 +15,12 @@ from typing import Any
 
 from device.capture import Busy, CaptureError, Changed, Frame, NoData, NoDevice, Undecodable, Unsupported
 from device.capture.choice import COSTS, RANGES, absence, choose_offer, is_limited
+from device.capture.decoder import Decoder
 from device.capture.edid import default_edid
 from device.capture.find import AUTO, card, open_device
 from device.capture.offers import offers
 from device.capture.pace import checked_fps
-from device.capture.pixels import Layout, picture
+from device.capture.pixels import Layout
 from device.errors import UserError
 
 BUFFERS = 4  # the driver fills some while one is copied out
@@ -60,7 +61,8 @@ class V4L2Source:
             raise UserError("--fps is 0, but a grabber has a pace of its own: give 1 or more, or leave it out.")
         self.device, self.description = device, f"v4l2 {device}"
         self.identity = self.description  # once it was open: by the device's own name
-        self.layout: Layout | None = None  # of the opened device
+        self.layout: Layout | None = None  # of the opened device, as the decoder
+        self._decoder: Decoder | None = None
         self._least, self._size, self._fps = tuple(least), size, fps
         self._pixel_format, self._range, self._full = pixel_format, range, full
         self._sequence = 0
@@ -113,6 +115,7 @@ class V4L2Source:
         limited = is_limited(name, pix.colorspace, pix.quantization, self._range)
         try:
             self.layout = Layout(name, pix.height, pix.width, pix.bytesperline, limited)
+            self._decoder = Decoder(self.layout, self._least, self._full)
         except ValueError as error:
             raise Unsupported(f"the device's format does not add up: {error}") from error
         if self._timings is None and (self._fps or chosen.fps):
@@ -175,7 +178,7 @@ class V4L2Source:
             raise Undecodable(f"{self._path}: the driver marks the frame as broken")
         if not data:
             raise Undecodable(f"{self._path}: the frame is empty")
-        found = picture(data, self.layout, self._least, self._full)
+        found = self._decoder.picture(data, captured)
         if self._came not in (None, found.size):
             raise Changed(f"frames are {found.size[1]} x {found.size[0]} now, not {self._came[1]} x {self._came[0]}")
         self._came = found.size

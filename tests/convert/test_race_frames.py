@@ -78,10 +78,10 @@ def test_the_device_gives_a_verdict_of_each_frame(shown: tuple[Path, list[int]])
         assert answer["verdict"] in (*classes, "abstain")
 
 
-def test_decoding_ahead_tells_the_frame_before(shown: tuple[Path, list[int]]) -> None:
+def test_decoding_ahead_tells_an_earlier_frame(shown: tuple[Path, list[int]]) -> None:
     """Frames of one scene, so that the verdict over time knows no difference."""
     usual, ahead = ours(shown), ours(shown, ahead=True)
-    assert [one["class"] for one in ahead] == [usual[n]["class"] for n in (0, 0, 1)]
+    assert [one["class"] for one in ahead] == [usual[n]["class"] for n in (0, 0, 0)]
 
 
 def row(key: str, ms: float | None, answers: list[str]) -> Row:
@@ -92,20 +92,22 @@ def row(key: str, ms: float | None, answers: list[str]) -> Row:
 
 
 def test_bars_and_agreement_by_hand() -> None:
-    rows = [row("paper/1", 16.0, ["a", "b"]), row("plain/1", 5.0, ["a", "c"]), row("ours/1", 2.0, ["a", "b"])]
-    rows.append(row("ours-ahead/2", 4.0, ["c", "a"]))
-    assert [bar["speedup"]["value"] for bar in frames.bars(rows)] == pytest.approx([8.0, 4.0, 2.5])
-    assert [bar["met"] for bar in frames.bars(rows)] == [True, False, False]
+    rows = [row("paper/1", 16.0, ["a", "b", "c", "d"]), row("plain/1", 5.0, ["a", "c", "c", "a"])]
+    rows += [row("ours/1", 2.0, ["a", "b", "c", "d"]), row("ours-ahead/2", 4.0, ["c", "c", "a", "b"])]
+    rows.append(row("plain/2", 14.0, ["a", "c", "c", "a"]))
+    assert [bar["speedup"]["value"] for bar in frames.bars(rows)] == pytest.approx([8.0, 4.0, 2.5, 3.5])
+    assert [bar["met"] for bar in frames.bars(rows)] == [True, False, False, True]
     assert frames.agreement(rows[1], rows) == {"same_class": 0.5, "same_verdict": 0.5}
-    assert frames.agreement(rows[3], rows) == {"same_class": 1.0, "same_verdict": 1.0}, "of the frame before"
+    assert frames.agreement(rows[3], rows) == {"same_class": 1.0, "same_verdict": 1.0}, "of two before"
 
 
 def test_a_way_that_judges_something_else_is_out_and_its_bar_unknown() -> None:
-    rows = [row("paper/1", 16.0, ["a", "b"]), row("plain/1", 5.0, ["c", "c"]), row("ours/1", 2.0, ["a", "b"])]
-    rows.append(row("ours-ahead/2", 1.0, ["a", "a"]))
+    rows = [row("paper/1", 16.0, ["a", "b", "a"]), row("plain/1", 5.0, ["c", "c", "c"])]
+    rows += [row("ours/1", 2.0, ["a", "b", "a"]), row("ours-ahead/2", 1.0, ["a", "a", "a"])]
+    rows.append(row("plain/2", 4.0, ["c", "c", "c"]))
     frames.refuse_others(rows)
     assert "0 %" in rows[1].why
-    assert [bar["met"] for bar in frames.bars(rows)] == [True, True, None]
+    assert [bar["met"] for bar in frames.bars(rows)] == [True, True, None, None]
     found = [
         one | {"engine": "way", "precision": ""} | frames.agreement(of, rows)
         for one, of in zip(figures(rows, "paper/1"), rows, strict=True)
@@ -120,6 +122,15 @@ def test_a_way_that_judges_something_else_is_out_and_its_bar_unknown() -> None:
 
 def test_a_bar_is_not_met_where_only_waiting_was_shorter() -> None:
     rows = [row("paper/1", 20.0, ["a"]), row("plain/1", 5.0, ["a"]), row("ours/1", 2.0, ["a"])]
-    rows.append(row("ours-ahead/2", 2.0, ["a", "a"]))
+    rows += [row("ours-ahead/2", 2.0, ["a", "a"]), row("plain/2", 4.0, ["a"])]
     rows[0].cpu = rows[0].cpu / 2
-    assert [bar["met"] for bar in frames.bars(rows)] == [False, True, False], "two threads have two CPUs' time"
+    assert [bar["met"] for bar in frames.bars(rows)] == [False, True, False, False], "two threads have two CPUs' time"
+
+
+def test_a_frame_that_takes_longer_on_purpose_counts_by_its_share() -> None:
+    rows = [row(key, 12.0, ["a"]) for key in ("paper/1", "plain/1", "plain/2", "ours/1", "ours-ahead/2")]
+    for one in rows[3:]:
+        one.wall = one.cpu = np.array([[1e-3, 1e-3, 4e-3], [1e-3, 1e-3, 4e-3]])
+    assert [bar["speedup"]["value"] for bar in frames.bars(rows)] == pytest.approx([6.0, 6.0, 6.0, 6.0])
+    assert figures(rows, "paper/1", frames.OF_ROUND)[3]["ms"] == pytest.approx(2.0)
+    assert figures(rows, "paper/1")[3]["ms"] == pytest.approx(1.0)

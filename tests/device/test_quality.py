@@ -132,6 +132,14 @@ def test_gain_makes_nothing_blurred(real: list[np.ndarray], gain: float, rows: i
     assert quality.edges(dimmed) == pytest.approx(quality.edges(luma), abs=0.03)
 
 
+@given(hnp.arrays(np.uint8, st.tuples(st.integers(32, 60), st.integers(32, 60))))
+def test_brightness_and_edges_are_what_numpy_says(luma: np.ndarray) -> None:
+    share = luma.size // 100
+    assert quality._bright(luma) == np.partition(luma, -share, axis=None)[-share]
+    by_numpy = np.abs(cv2.Laplacian(luma, cv2.CV_16S, ksize=1)).mean() / max(float(luma.std()), 1e-9)
+    assert quality.edges(luma) == pytest.approx(by_numpy, rel=1e-9)
+
+
 def test_a_machine_s_whole_screen_is_refused_until_it_is_cropped(known: Familiar, real: list[np.ndarray]) -> None:
     screens = [cv2.copyMakeBorder(p, 200, 200, 300, 300, cv2.BORDER_CONSTANT, value=(20, 20, 20)) for p in real[::6]]
     assert set(states(screens, known)) == {UNFAMILIAR}
