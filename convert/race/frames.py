@@ -3,8 +3,8 @@
     python -m convert.race.frames STUDENT --bundle BUNDLE --out FOLDER
 
 STUDENT is the run folder of a trained student, BUNDLE its int8-full bundle. The frames are those of a phantom clip,
-drawn on a scanner's screen of 1280 x 720 and encoded as JPEG of quality 90. All ways see the same frames in the same
-run, in interleaved rounds. Writes frames.json, frames.md and frames.png. Whether the same verdicts come out is stated:
+drawn on a scanner's screen of 1280 x 720 and encoded as a grabber does it, JPEG in 4:2:2. All ways see the same frames
+in the same run, in interleaved rounds. Writes frames.json, frames.md and frames.png. Whether the same verdicts come out is stated:
 the ways scale otherwise, and int8 is not float32.
 """
 
@@ -18,7 +18,6 @@ from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch; see train/cli.py
 
-import cv2
 import numpy as np
 
 from convert.race import models, ours, report, subject
@@ -26,7 +25,7 @@ from convert.race.rounds import Entry, Row, race
 from convert.race.speed import speedup
 from convert.script import ended
 from device import files
-from device.bench_stream import screen
+from device.bench_stream import QUALITY, encode, screen
 from device.bundle import load_bundle
 from device.errors import UserError
 from device.phantom_clip import PhantomClip
@@ -38,7 +37,6 @@ FRAMES = 48
 # Six frames in a row, for which the daemon looks at the quality once, every sixth second of a clip in which lesions
 # come and go. (One frame a second, each another scene, had the quality looked at in every frame.)
 TOGETHER, EVERY = 6, 180
-QUALITY = 90
 BASE, PLAIN, OURS, AHEAD = "paper/1", "plain/1", "ours/1", "ours-ahead/2"
 OF_ROUND, IN_WORDS = np.mean, "means"  # one frame of six takes twice as long: a median would not see it
 LEAST_AGREEMENT = 0.5  # of the likeliest classes: below that, a way judges something else
@@ -94,9 +92,7 @@ def write_frames(folder: Path, count: int) -> Region:
     clip = PhantomClip()
     for number in range(count):
         shown, region = screen(clip.frame(number // TOGETHER * EVERY + number % TOGETHER).image, FRAME, 0)
-        (folder / f"{number:04}.jpg").write_bytes(
-            cv2.imencode(".jpg", shown, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
-        )
+        (folder / f"{number:04}.jpg").write_bytes(encode(shown, "MJPG"))
     return region
 
 
@@ -189,7 +185,8 @@ def table(whole: dict[str, Any]) -> str:
     """Markdown: one line a way, and the bars."""
     settings = whole["settings"]
     about = (
-        f"{settings['network']}; 1280x720 JPEG of quality {settings['quality']}, {settings['frame_kb']:.0f} kB a frame."
+        f"{settings['network']}; 1280x720 JPEG, 4:2:2, of quality {settings['quality']}, "
+        f"{settings['frame_kb']:.0f} kB a frame."
     )
     lines = [*report.head(whole), about, ""]
     lines += ["| row | way | threads | ms | p95 | CPU ms | per second | times as fast | same class | same verdict |"]

@@ -44,7 +44,9 @@ def jobs(height: int, width: int) -> dict[str, Callable[[], object]]:
         for scale in (1, by)
     }
     whole = data.tobytes()
-    found["source MJPG"] = lambda: picture(whole, Layout("MJPG", height, width), LEAST)
+    mjpeg = Layout("MJPG", height, width)
+    found["source MJPG"] = lambda: picture(whole, mjpeg, LEAST, colour=False)
+    found["source MJPG, colour"] = lambda: picture(whole, mjpeg, LEAST)  # five times a second, and in a new scene
     raw = np.random.default_rng(0).integers(0, 256, 3 * height * width, np.uint8).tobytes()
     for name in RAW:
         for limited in (False, True):
