@@ -4,8 +4,8 @@
 
 STUDENT is the run folder of a trained student, BUNDLE its int8-full bundle. The frames are those of a phantom clip,
 drawn on a scanner's screen of 1280 x 720 and encoded as a grabber does it, JPEG in 4:2:2. All ways see the same frames
-in the same run, in interleaved rounds. Writes frames.json, frames.md and frames.png. Whether the same verdicts come out is stated:
-the ways scale otherwise, and int8 is not float32.
+in the same run, in interleaved rounds. Writes frames.json, frames.md and frames.png. Whether the same verdicts come out
+is stated: the ways scale otherwise, and int8 is not float32.
 """
 
 import argparse
