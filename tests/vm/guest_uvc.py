@@ -37,7 +37,8 @@ def plugged(frames: list[bytes]) -> grabber.Grabber:
 
 
 def grab_until(source: V4L2Source, wanted: str) -> dict:
-    """Grab until a frame (`frame` or `colour`) or a failure of that state comes; the first ones may be old."""
+    """Grab until a frame (`frame`, `colour`, `grey`) or a failure of that state comes; the first ones may be old, and so
+    may what is told of colour."""
     until = time.monotonic() + PATIENCE_S
     last = ""
     while time.monotonic() < until:
@@ -50,7 +51,7 @@ def grab_until(source: V4L2Source, wanted: str) -> dict:
             if not isinstance(error, NoData | Undecodable):
                 break
             continue
-        if wanted == "frame" or (wanted == "colour" and np.mean(frame.coloured) > 0):
+        if wanted == "frame" or wanted == ("colour" if np.mean(frame.coloured) > 0 else "grey"):
             low, high = (int(frame.pixels[:, at].mean().round()) for at in (10, frame.pixels.shape[1] // 2))
             return {"shape": frame.pixels.shape, "coloured": float(np.mean(frame.coloured)), "low": low, "high": high}
     return {"state": f"never {wanted}", "last": last}
@@ -71,7 +72,7 @@ def scenes() -> dict:
     device.frames = [whole[: len(whole) // 2]]
     told["cut off"] = grab_until(source, "undecodable")
     device.frames = [grabber.without_tables(whole)]
-    told["without tables"] = grab_until(source, "frame")
+    told["without tables"] = grab_until(source, "grey")
     device.frames = [picture(640, 480)]
     told["another size"] = grab_until(source, "changed")
     source.open()
