@@ -37,8 +37,8 @@ def plugged(frames: list[bytes]) -> grabber.Grabber:
 
 
 def grab_until(source: V4L2Source, wanted: str) -> dict:
-    """Grab until a frame (`frame`, `colour`, `grey`) or a failure of that state comes; the first ones may be old, and so
-    may what is told of colour."""
+    """Grab until a frame (`frame`, `colour`, `grey`) or a failure of that state comes; the first ones may be old, and
+    so may what is told of colour."""
     until = time.monotonic() + PATIENCE_S
     last = ""
     while time.monotonic() < until:
