@@ -34,7 +34,7 @@ def table(report: dict[str, Any]) -> str:
             )
         lines += row["cautions"]
     lines += ["", *report["warnings"]]
-    lines.append("Times in ms: once; per frame: the median by how often it is due; %: of the interpreter's, per frame.")
+    lines.append("Times in ms: once; per frame: the mean by how often it is due; %: of the interpreter's, per frame.")
     return "\n".join(lines)
 
 
