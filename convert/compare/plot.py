@@ -7,7 +7,19 @@ from convert.compare.table import Line, costs, frontier
 from device import RESEARCH_NOTICE
 
 _MARKS = {"float32": "s", "float16": "^", "int8-dynamic": "v", "int8-full": "o"}
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#777777", "#000000")
+_COLOURS = (
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#cc79a7",
+    "#e69f00",
+    "#56b4e9",
+    "#777777",
+    "#000000",
+    "#8c510a",
+    "#5e3c99",
+    "#66a61e",
+)
 _TITLES = {"kilobytes": "file, kB", "milliseconds": "one inference, ms, this machine, one thread"}
 
 
