@@ -10,8 +10,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from device.capture import Frame, NoData, NoDevice, NoSignal, Undecodable
+from device.capture import Frame, NoData, NoDevice, NoSignal
+from device.capture.decoder import Decoder
 from device.capture.pace import Pace
+from device.capture.pixels import Layout
 from device.preprocess import read_picture
 
 SWITCH_BYTES = 16
@@ -69,6 +71,7 @@ class FaultyCamera:
         self._held = self._held or Switch(Path(self._switch))
         self._fail_for_good(self._held.mode)
         luma = read_picture(Path(self._picture))
+        self._decoder = Decoder(Layout("MJPG", *luma.shape[:2]), luma.shape[:2], full=True)
         self._codes = [cv2.imencode(".jpg", np.roll(luma, shift, axis=1))[1].tobytes() for shift in range(4)]
         small = cv2.resize(luma, None, fx=0.8, fy=0.8, interpolation=cv2.INTER_AREA)
         self._small = cv2.imencode(".jpg", small)[1].tobytes()
@@ -86,9 +89,9 @@ class FaultyCamera:
             raise NoData("the next frame is not due yet")
         self._fail_for_good(mode)
         captured = time.monotonic()
-        pixels = _decode(self._code(mode))
+        found = self._decoder.picture(self._code(mode), captured)
         self._sequence += 1
-        return Frame(pixels, self._sequence - 1, captured, mode)
+        return Frame(found.luma, self._sequence - 1, captured, mode, found.coloured)
 
     def _fail_for_good(self, mode: str) -> None:
         if mode == "no signal":
@@ -111,10 +114,3 @@ class FaultyCamera:
 
     def close(self) -> None:
         """Nothing is held but the switch."""
-
-
-def _decode(code: bytes) -> np.ndarray:
-    # OpenCV paints the missing part of a picture grey and says nothing.
-    if not code.endswith(b"\xff\xd9"):
-        raise Undecodable(f"a JPEG of {len(code)} bytes has no end")
-    return cv2.imdecode(np.frombuffer(code, np.uint8), cv2.IMREAD_ANYCOLOR)
