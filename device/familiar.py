@@ -85,6 +85,11 @@ def score(luma: np.ndarray, known: Familiar) -> float:
     return float(away @ np.asarray(known.precision) @ away)
 
 
+def counts(values: np.ndarray) -> np.ndarray:
+    """(H, W) uint8 -> (256,) float64: how many pixels have each grey level."""
+    return cv2.calcHist([values], [0], None, [256], [0, 256])[:, 0].astype(np.float64)
+
+
 def _histogram(values: np.ndarray) -> np.ndarray:
     """(256,) shares of the grey levels."""
-    return cv2.calcHist([values], [0], None, [256], [0, 256])[:, 0].astype(np.float64) / values.size
+    return counts(values) / values.size

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from device.familiar import Familiar, score
+from device.familiar import Familiar, counts, score
 
 BLANK_SPREAD = 6.0  # standard deviation in grey levels; the least of BUSI's pictures has 27
 DARK_LEVEL = 60  # grey level; in BUSI's darkest picture one place in a hundred is brighter than 120
@@ -56,7 +56,7 @@ def _spread(luma: np.ndarray) -> float:
 
 def _bright(luma: np.ndarray) -> int:
     """The highest grey level that a hundredth of the pixels, rounded down and at least one, reach or pass."""
-    from_above = np.cumsum(cv2.calcHist([luma], [0], None, [256], [0, 256])[::-1, 0])
+    from_above = np.cumsum(counts(luma)[::-1])
     return 255 - int(np.searchsorted(from_above, max(luma.size // 100, 1)))
 
 

@@ -38,7 +38,7 @@ FRAMES = 48
 # come and go. (One frame a second, each another scene, had the quality looked at in every frame.)
 TOGETHER, EVERY = 6, 180
 BASE, PLAIN, OURS, AHEAD = "paper/1", "plain/1", "ours/1", "ours-ahead/2"
-OF_ROUND, IN_WORDS = np.mean, "means"  # one frame of six takes twice as long: a median would not see it
+OF_ROUND, IN_WORDS = np.mean, "means"  # one frame of six takes half as long again: a median would not see it
 LEAST_AGREEMENT = 0.5  # of the likeliest classes: below that, a way judges something else
 
 

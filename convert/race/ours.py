@@ -48,19 +48,19 @@ def open_way(
     meta = loaded.meta
     judge = Judge(open_bundle(loaded, threads), meta, OverTime(), 0.0 if each else ASSESS_S)
     place = Region(*region, frame[1], frame[0])
-    decoding = Decoder(Layout("MJPG", *frame), LEAST if whole else (meta.preprocess.height, meta.preprocess.width))
+    decoder = Decoder(Layout("MJPG", *frame), LEAST if whole else (meta.preprocess.height, meta.preprocess.width))
     number = decoded = 0
-    decoder = ThreadPoolExecutor(1)
+    second = ThreadPoolExecutor(1)
     coming: deque[Future] = deque()
 
     def decode(jpeg: bytes) -> tuple[np.ndarray, float]:
         nonlocal decoded
-        found = decoding.picture(jpeg, decoded / DEFAULT_FPS)
+        found = decoder.picture(jpeg, decoded / DEFAULT_FPS)
         decoded += 1
         return crop(place, found.luma), found.coloured
 
     def decoded_ahead(jpeg: bytes) -> tuple[np.ndarray, float]:
-        coming.append(decoder.submit(decode, jpeg))
+        coming.append(second.submit(decode, jpeg))
         return (coming.popleft() if len(coming) > AHEAD else coming[0]).result()
 
     def verdict(jpeg: bytes) -> dict[str, Any]:

@@ -61,12 +61,16 @@ class V4L2Source:
             raise UserError("--fps is 0, but a grabber has a pace of its own: give 1 or more, or leave it out.")
         self.device, self.description = device, f"v4l2 {device}"
         self.identity = self.description  # once it was open: by the device's own name
-        self.layout: Layout | None = None  # of the opened device, as the decoder
-        self._decoder: Decoder | None = None
+        self._decoder: Decoder | None = None  # of the opened device
         self._least, self._size, self._fps = tuple(least), size, fps
         self._pixel_format, self._range, self._full = pixel_format, range, full
         self._sequence = 0
         self._forget()
+
+    @property
+    def layout(self) -> Layout | None:
+        """What the buffers of the device hold that was opened last; None before the first."""
+        return self._decoder and self._decoder.layout
 
     def _forget(self) -> None:
         self._descriptor: int | None = None
@@ -114,8 +118,8 @@ class V4L2Source:
             raise Unsupported(f"asked for {chosen.pixel_format}, the device gives {name}")
         limited = is_limited(name, pix.colorspace, pix.quantization, self._range)
         try:
-            self.layout = Layout(name, pix.height, pix.width, pix.bytesperline, limited)
-            self._decoder = Decoder(self.layout, self._least, self._full)
+            layout = Layout(name, pix.height, pix.width, pix.bytesperline, limited)
+            self._decoder = Decoder(layout, self._least, self._full)
         except ValueError as error:
             raise Unsupported(f"the device's format does not add up: {error}") from error
         if self._timings is None and (self._fps or chosen.fps):

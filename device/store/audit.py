@@ -7,7 +7,6 @@ it from some line on; for that the last hash must be known elsewhere (`head`).
 """
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -106,13 +105,9 @@ class AuditLog:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        handle = os.open(self.folder, os.O_RDONLY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        with files.held(self.folder, "entry into the audit log", wait=True):
             self._catch_up()
             yield
-        finally:
-            os.close(handle)
 
     def _catch_up(self) -> None:
         """Read where the chain ends, unless nobody has written since."""
