@@ -4,8 +4,8 @@ import fcntl
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,16 +40,16 @@ def sync_folder(folder: Path) -> None:
 def write_bytes(path: Path, data: bytes) -> None:
     """Write `data` aside, flush it to disk, then rename it over `path`; its folder is made if missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
+    aside = _aside(path)
+    try:  # from before the file is there: Ctrl-C can come between its making and the next line
+        with open(aside, "xb", opener=_private) as stream:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
-        os.chmod(aside, 0o644)  # mkstemp makes 0600; the daemon's user must be able to read it
+        os.chmod(aside, 0o644)  # the daemon's user must be able to read it
         os.replace(aside, path)
     except BaseException:
-        Path(aside).unlink(missing_ok=True)
+        aside.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
 
@@ -68,12 +68,22 @@ def write_json(path: Path, data: Any) -> None:
 def folder_beside(target: Path) -> Iterator[Path]:
     """An empty folder on `target`'s file system, to be filled and then given to `replace_folder`; gone at the end."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    aside = _aside(target)
     try:
-        aside.chmod(0o755)  # mkdtemp makes 0700; the daemon's user must be able to read it
+        aside.mkdir()
+        aside.chmod(0o755)  # whatever the umask: the daemon's user must be able to read it
         yield aside
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _aside(path: Path) -> Path:
+    """A hidden name beside `path` that nobody else has: known before it is made, so that it can always be removed."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def replace_folder(new: Path, target: Path) -> None:

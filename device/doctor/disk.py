@@ -38,7 +38,7 @@ def space(folder: Path, free: int, reserve: int) -> Finding:
 
 
 def writable(folder: Path, read_only: bool) -> Finding:
-    """Write a small file there, flush it to disk, delete it again."""
+    """Write a small file there that has no name, and flush it to disk."""
     if read_only:
         do = "A failing card makes the system go read-only: dmesg | grep -i mmc; replace it. Else: mount -o remount,rw"
         return Finding("writing", "problem", f"{folder}: the file system is read-only.", do)
@@ -49,13 +49,9 @@ def writable(folder: Path, read_only: bool) -> Finding:
             return Finding("writing", "note", f"{folder}: is not there yet.", do)
         if not there:
             return Finding("writing", "problem", f"{folder}: is no folder.", "Move the file away that stands there.")
-        handle, name = tempfile.mkstemp(dir=folder, prefix=".doctor.")
-        try:
-            os.write(handle, b"busi-kd device doctor\n")
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-            os.unlink(name)
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as stream:  # without a name: nothing can stay behind
+            stream.write(b"busi-kd device doctor\n")
+            os.fsync(stream.fileno())
         sync_folder(folder)
     except PermissionError:
         return Finding("writing", "unknown", f"{folder}: may not be written by this user.", _SUDO)

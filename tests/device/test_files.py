@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -61,6 +62,45 @@ def test_writes_whole_files_that_others_may_read(tmp_path: Path) -> None:
     files.write_json(path, {"unknown": None, "ü": [1, 2.5]})
     assert json.loads(path.read_text(encoding="utf-8")) == {"unknown": None, "ü": [1, 2.5]}
     assert os.listdir(path.parent) == [path.name]
+
+
+@pytest.mark.parametrize("call", ["open", "fsync", "chmod", "replace"])
+def test_ctrl_c_at_any_step_of_writing_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    files.write_text(tmp_path / "x", "old\n")
+    interrupted_after(monkeypatch, call)
+    with pytest.raises(KeyboardInterrupt):
+        files.write_text(tmp_path / "x", "new\n")
+    assert os.listdir(tmp_path) == ["x"]
+    assert (tmp_path / "x").read_text() == ("new\n" if call == "replace" else "old\n")
+
+
+def test_ctrl_c_while_a_folder_is_made_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "models").mkdir()
+    interrupted_after(monkeypatch, "mkdir")
+    with pytest.raises(KeyboardInterrupt), files.folder_beside(tmp_path / "models" / "new"):
+        raise AssertionError("interrupted before")
+    assert os.listdir(tmp_path / "models") == []
+
+
+def interrupted_after(monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    """Let Ctrl-C come within the system call that has to do with a hidden file: its effect is there, then the signal
+    is seen."""
+    whole = getattr(os, call)
+    handler = signal.default_int_handler  # whatever this process took over: what runs in the background ignores Ctrl-C
+
+    def cut(what: object, *rest: object, **more: object) -> object:
+        done = whole(what, *rest, **more)
+        if isinstance(what, int) or Path(what).name.startswith("."):
+            before = signal.signal(signal.SIGINT, handler)
+            try:
+                signal.raise_signal(signal.SIGINT)
+            finally:
+                signal.signal(signal.SIGINT, before)
+        return done
+
+    monkeypatch.setattr(os, call, cut)
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
