@@ -40,40 +40,40 @@ def _eager(folder: Path) -> None:
     from convert.export import deployable
     from convert.race import subject
 
-    torch.save(deployable(subject.load(folder)[0], False), folder / "eager.pt")
+    torch.save(deployable(subject.load(folder)[0].network, False), folder / "eager.pt")
 
 
 def _onnx(folder: Path) -> None:
     from convert.int8_network import write_float_onnx
     from convert.race import subject
 
-    network, preprocess, _ = subject.load(folder)
-    write_float_onnx(network, preprocess, folder / "student.onnx")
+    raced, _ = subject.load(folder)
+    write_float_onnx(raced.network, raced.preprocess, folder / "student.onnx")
 
 
 def _int8_onnx(folder: Path) -> None:
     """Still in float: the function as int8 likes it, which both TFLite's and ONNX Runtime's int8 are made from."""
     from convert.int8_network import write_int8_onnx
     from convert.race import subject
-    from train.recipe import ConvertRecipe
 
-    network, preprocess, lumas = subject.load(folder)
-    centre = write_int8_onnx(network, ConvertRecipe(), preprocess, lumas, folder / "student-int8.onnx")
+    raced, lumas = subject.load(folder)
+    centre = write_int8_onnx(raced.network, raced.convert, raced.preprocess, lumas, folder / "student-int8.onnx")
     (folder / CENTRE).write_text(json.dumps(centre))
 
 
 def _tflite(folder: Path, wanted: tuple[str, ...] = ("float32", "float16", "int8-dynamic")) -> None:
     from convert import tflite
     from convert.int8_network import how_of
-    from train.recipe import ConvertRecipe
+    from convert.race import subject
 
-    recipe, centre = ConvertRecipe(), json.loads((folder / CENTRE).read_text())
+    raced, _ = subject.load(folder)
+    centre = json.loads((folder / CENTRE).read_text())
     job = tflite.Job(
         str(folder / "student.onnx"),
         str(folder / "student-int8.onnx"),
         centre,
         (str(folder / "calibration.npy"),),
-        how_of(recipe),
+        how_of(raced.convert),
     )
     work = folder / f"tflite-{os.getpid()}"
     for name, path in tflite.write_variants(job, work, wanted, folder / "tflite.log").items():
@@ -159,7 +159,7 @@ def _three(folder: Path) -> None:
 
     from convert.race import subject
 
-    torch.save(subject.load(folder)[0].net, folder / "three.pt")
+    torch.save(subject.load(folder)[0].network.net, folder / "three.pt")
 
 
 def _normalised(folder: Path) -> None:
@@ -171,9 +171,9 @@ def _normalised(folder: Path) -> None:
     from convert.race import subject
     from train.networks.backbone import fold_stem
 
-    network, preprocess, _ = subject.load(folder)
-    net = copy.deepcopy(network.net)
-    if not network.one_channel:
+    raced, _ = subject.load(folder)
+    net, preprocess = copy.deepcopy(raced.network.net), raced.preprocess
+    if not raced.network.one_channel:
         fold_stem(net)
     export_onnx(net.eval(), (preprocess.height, preprocess.width), folder / "normalised.onnx", ("logits",))
     work = folder / f"tflite-{os.getpid()}"

@@ -2,21 +2,21 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from device import files
+from device import files, schema
 from device.bundle import load_bundle
 from device.errors import UserError
 from device.phantom import CLASSES, make_phantom
 from device.preprocess import Preprocess, prepare
 from train import runs
 from train.networks.backbone import Luma, build
-from train.recipe import NetworkRecipe
+from train.recipe import ConvertRecipe, NetworkRecipe
 
 PICTURES, CALIBRATION = 24, 60  # phantoms, evenly of each class; none is in both
 _SIZE = (384, 512)
@@ -25,12 +25,14 @@ _FIRST_WEIGHTS_SEED = 0
 
 @dataclass(frozen=True)
 class Subject:
-    """name: for the table. network: in eval mode. identity: changes with its weights."""
+    """name: for the table. network: in eval mode. identity: changes with its weights. convert: how its files are
+    made."""
 
     name: str
     network: Luma
     preprocess: Preprocess
     identity: str
+    convert: ConvertRecipe = field(default_factory=ConvertRecipe)
 
 
 def phantoms(count: int, preprocess: Preprocess, first: int = 0) -> np.ndarray:
@@ -58,7 +60,7 @@ def trained(folder: Path) -> Subject:
     run = runs.load_run(folder, "student")
     recipe = run.meta.recipe
     name = f"{recipe.student.network.name} with {recipe.student.network.activation} activations, trained"
-    return Subject(name, run.network.eval(), recipe.preprocess, run.meta.weights_sha256)
+    return Subject(name, run.network.eval(), recipe.preprocess, run.meta.weights_sha256, recipe.convert)
 
 
 def from_first_weights(name: str, size: int = 224) -> Subject:
@@ -94,21 +96,21 @@ def settle(network: nn.Module, lumas: np.ndarray) -> None:
 
 def save(subject: Subject, folder: Path) -> None:
     """What the makers of files need, into `folder`."""
-    torch.save((subject.network, subject.preprocess), folder / "subject.pt")
+    torch.save(subject, folder / "subject.pt")
     np.save(folder / "calibration.npy", calibration(subject.preprocess))
     np.save(folder / "pictures.npy", pictures(subject.preprocess))
 
 
-def load(folder: Path) -> tuple[Luma, Preprocess, np.ndarray]:
-    """(network, preprocess, calibration lumas) that `save` has written."""
-    network, preprocess = torch.load(folder / "subject.pt", weights_only=False)  # our own file
-    return network, preprocess, np.load(folder / "calibration.npy")
+def load(folder: Path) -> tuple[Subject, np.ndarray]:
+    """What `save` has written, and the calibration lumas."""
+    return torch.load(folder / "subject.pt", weights_only=False), np.load(folder / "calibration.npy")  # our own file
 
 
 def identity(subject: Subject, bundle: Path | None) -> str:
     """Changes when files that were made of them do no longer fit."""
     model = "" if bundle is None else files.sha256_file(bundle / "model.tflite")
-    return hashlib.sha256(f"{subject.identity} {model}".encode()).hexdigest()
+    how = "" if subject.convert == ConvertRecipe() else json.dumps(schema.dump(subject.convert), sort_keys=True)
+    return hashlib.sha256(f"{subject.identity} {model}{how}".encode()).hexdigest()
 
 
 def folder_for(folder: Path, raced: Subject, bundle: Path | None) -> Path:

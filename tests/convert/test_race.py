@@ -1,6 +1,7 @@
 """Who dies, hangs or answers otherwise is out of the race with a reason; ratios and limits against hand values."""
 
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -243,3 +244,17 @@ def test_the_plain_scripts_file_answers_normalised_luma_as_the_network_does(tmp_
         interpreter.set_tensor(interpreter.get_input_details()[0]["index"], normal.astype(np.float32))
         interpreter.invoke()
         assert interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0] == pytest.approx(row, abs=1e-3)
+
+
+def test_files_are_made_as_the_networks_recipe_says(tmp_path: Path) -> None:
+    raced = subject.from_first_weights("mobilenetv3_small_050", 64)
+    other = replace(raced, convert=replace(raced.convert, relu_activations=not raced.convert.relu_activations))
+    assert subject.identity(raced, None) != subject.identity(other, None)
+    found = []
+    for number, one in enumerate((raced, other)):
+        (folder := tmp_path / str(number)).mkdir()
+        subject.save(one, folder)
+        made = models.make(folder, {"student-int8.onnx"}, None)["student-int8.onnx"]
+        assert made.why is None
+        found.append({node.op_type for node in onnx.load(made.path).graph.node})
+    assert found[0] ^ found[1], "one has hard-swish"
