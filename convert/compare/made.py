@@ -4,7 +4,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -84,17 +84,25 @@ def made(run: runs.Run, data: DataSet, folder: Path, wanted: Sequence[Variant]) 
         for variant in missing:
             file = aside / f"{variant}.tflite"
             file.write_bytes(written[variant].read_bytes())
-            found.kilobytes[variant] = file.stat().st_size / 1000
-            try:
-                logits = run_model(Model(file), lumas)
-            except UserError as error:
-                found.broken[variant], found.test[variant] = str(error).removeprefix(f"{file}: "), {}
-                continue
-            said = (tuple(round(float(v), DIGITS) for v in one) for one in logits)
-            found.test[variant] = dict(zip(names, said, strict=True))
+            test, why = _answers(file, names, lumas)
+            found = replace(
+                found,
+                kilobytes=found.kilobytes | {variant: file.stat().st_size / 1000},
+                test=found.test | {variant: test},
+                broken=found.broken | ({variant: why} if why else {}),
+            )
         files.write_json(aside / ANSWERS, schema.dump(found))
         files.replace_folder(aside, folder)
     return found
+
+
+def _answers(file: Path, names: list[str], lumas: np.ndarray) -> tuple[dict[str, tuple[float, ...]], str | None]:
+    """A file's logits by picture's name; none, and why, when it gives no answer."""
+    try:
+        logits = run_model(Model(file), lumas)
+    except UserError as error:
+        return {}, str(error).removeprefix(f"{file}: ")
+    return {name: tuple(round(float(v), DIGITS) for v in one) for name, one in zip(names, logits, strict=True)}, None
 
 
 def _written(run: runs.Run, lumas: np.ndarray, work: Path, wanted: Sequence[Variant]) -> dict[str, Path]:

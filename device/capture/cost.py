@@ -11,17 +11,14 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from device.capture.pixels import RAW, Layout, picture, reduction
+from device.capture.pixels import GREY, RAW, Layout, picture, reduction
 from device.phantom_clip import PhantomClip
 
 ROUNDS = 25
 LEAST = (224, 224)
 SIZES = ((1080, 1920), (720, 1280))
 QUALITY = 80  # of the JPEG; grabbers send some 150 to 350 kB
-_FLAGS = {
-    "colour": {1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4},
-    "grey": {1: cv2.IMREAD_GRAYSCALE, 2: cv2.IMREAD_REDUCED_GRAYSCALE_2, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4},
-}
+_ALSO = {"colour": cv2.IMREAD_COLOR, "grey": cv2.IMREAD_GRAYSCALE}
 
 
 def screen(height: int, width: int) -> np.ndarray:
@@ -39,8 +36,8 @@ def jobs(height: int, width: int) -> dict[str, Callable[[], object]]:
     data = cv2.imencode(".jpg", screen(height, width), [*options, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422])[1]
     by = reduction(height, width, LEAST)
     found = {
-        f"MJPEG {name} 1/{scale}": lambda flag=flags[scale]: cv2.imdecode(data, flag)
-        for name, flags in _FLAGS.items()
+        f"MJPEG {name} 1/{scale}": lambda flag=GREY[scale] | also: cv2.imdecode(data, flag)
+        for name, also in _ALSO.items()
         for scale in (1, by)
     }
     whole = data.tobytes()

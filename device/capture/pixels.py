@@ -22,7 +22,7 @@ JPEGS = ("MJPG", "JPEG")
 REDUCTIONS = (8, 4, 2, 1)
 ROOM = 1.5  # raw luma is made no smaller than the model's input by this: 480 lines stay, 720 are halved
 MAX_PIXELS = 1 << 26  # a broken header may claim 2^32; 8K has 2^25
-_GREY = {
+GREY = {  # reduction -> how cv2.imdecode is asked for it; | cv2.IMREAD_COLOR: in colour
     8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
     4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
     2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
@@ -223,7 +223,7 @@ def _decoded(data: bytes, how: int) -> np.ndarray:
 def _from_jpeg(data: bytes, layout: Layout, least: tuple[int, int], full: bool) -> Picture:
     size = jpeg_size(data)
     by = 1 if full else reduction(*size, least)
-    luma = _decoded(data, _GREY[by] | cv2.IMREAD_IGNORE_ORIENTATION)
+    luma = _decoded(data, GREY[by] | cv2.IMREAD_IGNORE_ORIENTATION)
     return Picture(cv2.LUT(luma, expansion()) if layout.limited else luma, None, size)
 
 

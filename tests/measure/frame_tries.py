@@ -24,7 +24,7 @@ from device.bundle import load_bundle
 from device.capture import Frame
 from device.capture.decoder import Decoder
 from device.capture.pace import DEFAULT_FPS
-from device.capture.pixels import Layout, Picture, reduction
+from device.capture.pixels import GREY, Layout, Picture, reduction
 from device.daemon import ASSESS_S
 from device.judge import Judge
 from device.over_time import OverTime
@@ -41,8 +41,6 @@ TRIES = {
     "a view instead of the region's copy": "view",
     "decoded at a quarter of its sides (loses detail)": "quarter",
 }
-_GREY = {2: cv2.IMREAD_REDUCED_GRAYSCALE_2, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4, 1: cv2.IMREAD_GRAYSCALE}
-_COLOUR = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 1: cv2.IMREAD_COLOR}
 
 
 def open_way(
@@ -65,10 +63,10 @@ def open_way(
 
     def decode(jpeg: bytes) -> Picture:
         if idea == "deaf":
-            pixels = cv2.imdecode(np.frombuffer(jpeg, np.uint8), _GREY[by])
+            pixels = cv2.imdecode(np.frombuffer(jpeg, np.uint8), GREY[by])
             return Picture(pixels, np.zeros((1, 1), bool), tuple(frame))
         if idea == "colour":
-            pixels = cv2.imdecode(np.frombuffer(jpeg, np.uint8), _COLOUR[by])
+            pixels = cv2.imdecode(np.frombuffer(jpeg, np.uint8), GREY[by] | cv2.IMREAD_COLOR)
             places = coloured_places(pixels[:: STEP * STEP // by])
             return Picture(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), places, tuple(frame))
         return decoder.picture(jpeg, number / DEFAULT_FPS)
