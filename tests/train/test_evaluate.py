@@ -5,7 +5,9 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from evaluations import OWN, a_candidate
 from sklearn.metrics import accuracy_score, roc_auc_score
 from train_commands import refused
 
@@ -19,6 +21,10 @@ from train.data.phantoms import write_phantoms
 from train.data.split_file import read_split
 from train.data.splits import Split
 from train.data.torch_data import targets_of
+from train.evaluation import page
+from train.evaluation.evaluate import judge
+from train.evaluation.figures import headline
+from train.evaluation.folder import predictions
 from train.fit import predict
 from train.runs import load_run
 
@@ -243,7 +249,36 @@ def test_another_data_set_is_judged_whole(
     logits = predict(load_run(student).network, lumas)
     targets = targets_of(read_dataset(other).pictures)
     assert run["metrics"]["accuracy"]["value"] == pytest.approx(accuracy_score(targets, logits.argmax(1)))
+    inside = ["--json", tmp_path / "new" / "figures.json", "--out", tmp_path / "new"]
+    refused(capsys, [*call, *inside], str(tmp_path / "new" / "figures.json"), "another place for --json")
+    assert not (tmp_path / "new").exists()
     own = ["train", "evaluate", student, "--data", phantoms, "--part", "all"]
     refused(capsys, own, str(student), "leave --part all away")
     (other / "dataset.json").write_text(json.dumps({"synthetic": True, "view": "lesion-crop"}))
     refused(capsys, call, "'lesion-crop'", "another data set")
+
+
+def test_a_page_names_the_pictures_that_were_judged_and_not_the_trainings(
+    student: Path, phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_phantoms(tmp_path / "clinic", per_class=4, seed=98, size=(96, 128))
+    (tmp_path / "clinic" / "dataset.json").unlink()  # as a clinic's own folder is: nothing says that it is synthetic
+    call = ["train", "evaluate", student, "--data", tmp_path / "clinic", "--part", "all", "--repeats", 20]
+    assert main([str(a) for a in [*call, "--out", tmp_path / "out"]]) == 0
+    said = capsys.readouterr().out
+    assert "trained on SYNTHETIC phantoms: it knows no patient" in said
+    assert "The pictures are SYNTHETIC" not in said
+    written = (tmp_path / "out" / "report.md").read_text()
+    assert written.startswith("# Evaluation on clinic, all part\n")
+    assert not (tmp_path / "out" / "predictions.csv").read_text().startswith("# SYNTHETIC")
+
+
+def test_phantoms_stay_synthetic_whatever_model_judges_them(phantoms: Path, tmp_path: Path) -> None:
+    data = read_dataset(phantoms)
+    shown, known = data.pictures[:12], a_candidate(synthetic=False, data_name="BUSI")
+    logits = np.eye(3, dtype=np.float32)[targets_of(shown)]
+    found = judge(known, shown, np.arange(12), logits, OWN, "all", None, repeats=20, data=data)
+    assert page.page([found], [""]).startswith(f"# Evaluation on SYNTHETIC {data.name}, all part\n")
+    assert "The pictures are SYNTHETIC phantoms" in page.page([found], [""])
+    assert predictions(found).startswith("# SYNTHETIC. ")
+    assert "SYNTHETIC" in headline(found)

@@ -175,8 +175,9 @@ def test_a_leaky_split_is_named_so(data: DataSet, tmp_path: Path) -> None:
     ],
 )
 def test_what_would_mislead_is_said(evaluation: Evaluation, changes: dict, wanted: str) -> None:
-    model = replace(evaluation.model, synthetic=changes.get("synthetic", True))
-    found = replace(evaluation, model=model, part=changes.get("part", "test"))
+    synthetic = changes.get("synthetic", True)
+    model = replace(evaluation.model, synthetic=synthetic)
+    found = replace(evaluation, model=model, synthetic=synthetic, part=changes.get("part", "test"))
     assert sum(wanted in sentence for sentence in page.warnings(found)) == 1
     assert len(page.warnings(found)) == 1 + (changes.get("part", "test") != "test")
 

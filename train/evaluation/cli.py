@@ -54,8 +54,10 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"{twice}: is given twice; give each model once.")
     if args.out:
         folder.check_replaceable(args.out)
-    if args.json and outputs.listed(args.json.parent / folder.JSON):
-        raise UserError(f"{args.json}: lies in the folder of an evaluation; choose another place for --json.")
+    if args.json:
+        inside = args.out and args.json.absolute().is_relative_to(args.out.absolute())
+        if inside or outputs.listed(args.json.parent / folder.JSON):
+            raise UserError(f"{args.json}: lies in the folder of an evaluation; choose another place for --json.")
     data = read_dataset(args.data)
     print(f"{RESEARCH_NOTICE} {'SYNTHETIC phantoms. ' if data.synthetic else ''}Percent [95 % interval over groups]\n")
     print("\n".join(page.table_head()))

@@ -39,10 +39,13 @@ class Evaluation:
     groups (N,); targets (N,) class numbers; logits (N, K); said (N,) verdict labels. split: Split.describe(), or None
     when the pictures belong to no split of the model's. metrics: of `figures`, for a bundle also of `measure_verdicts`;
     drawn: the same (but not of the verdicts) in each resampling. roc: `benign_malignant` and `malignant_rest`, None
-    where undefined. reliability: calibrated; uncalibrated: at temperature 1.
+    where undefined. reliability: calibrated; uncalibrated: at temperature 1. data_name, synthetic: of the pictures that
+    were judged, which need not be the model's own.
     """
 
     model: Candidate
+    data_name: str
+    synthetic: bool
     part: str
     pictures: tuple[Picture, ...]
     groups: np.ndarray
@@ -125,7 +128,7 @@ def evaluate_other(model: Candidate, data: DataSet, groups: Path | None, repeats
     group_of, _ = read_groups(groups, data) if groups else one_per_picture(data)
     names = np.array([group_of[picture.name] for picture in data.pictures])
     logits = predict(model, data.pictures)
-    return judge(model, data.pictures, names, logits, calibration, "all", None, repeats)
+    return judge(model, data.pictures, names, logits, calibration, "all", None, repeats, data=data)
 
 
 def judge(
@@ -138,8 +141,10 @@ def judge(
     split: dict | None,
     repeats: int = 1000,
     seed: int = 0,
+    data: DataSet | None = None,
 ) -> Evaluation:
-    """All figures from a model's logits (N, K) on any pictures with their groups (N,)."""
+    """All figures from a model's logits (N, K) on any pictures with their groups (N,). data: where the pictures are
+    from; None: from what the model was trained on."""
     targets, temperature = targets_of(pictures), calibration.temperature
     said = verdicts(model, logits, calibration)
     counts, once = drawn_counts(groups, repeats, seed), np.ones((1, len(pictures)))
@@ -150,6 +155,8 @@ def judge(
     whole, resampled = (roc_curves(logits, targets, c, temperature) for c in (once, counts))
     return Evaluation(
         model=model,
+        data_name=data.name if data else model.data_name,
+        synthetic=data.synthetic if data else model.synthetic,
         part=part,
         pictures=pictures,
         groups=groups,

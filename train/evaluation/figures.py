@@ -23,7 +23,7 @@ _PANELS = {"malignant_rest": "malignant against the rest", "benign_malignant": "
 def headline(evaluation: Evaluation) -> str:
     """What every figure says above itself: model, data, part, size, notice."""
     model, n, groups = evaluation.model, len(evaluation.targets), len(np.unique(evaluation.groups))
-    data = f"{'SYNTHETIC ' if model.synthetic else ''}{model.data_name}"
+    data = f"{'SYNTHETIC ' if evaluation.synthetic else ''}{evaluation.data_name}"
     leaks = ", THIS SPLIT LEAKS" if evaluation.split and evaluation.split["leaks"] else ""
     return f"{model.title}\n{data}, {evaluation.part} part, {n} pictures in {groups} groups{leaks}\n{RESEARCH_NOTICE}"
 
@@ -140,7 +140,7 @@ def errors_figure(evaluation: Evaluation) -> Figure:
     if not shown:
         figure.text(0.5, 0.4, f"No error among {len(evaluation.targets)} pictures.", ha="center", fontsize=12)
         return figure
-    whose = "" if evaluation.model.synthetic else " These are patients' pictures: keep the sheet where the data are."
+    whose = "" if evaluation.synthetic else " These are patients' pictures: keep the sheet where the data are."
     which = (
         f"The {len(shown)} most confident of {len(worst)} wrong answers; orange: malignant, and not called so.{whose}"
     )

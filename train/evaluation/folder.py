@@ -77,7 +77,7 @@ def _numbers(values: np.ndarray) -> list[float | None]:
 def predictions(evaluation: Evaluation) -> str:
     """CSV with a comment line: image, group, truth, likeliest class, calibrated probabilities 0..1, verdict."""
     text = io.StringIO()
-    synthetic = "SYNTHETIC. " if evaluation.model.synthetic else ""
+    synthetic = "SYNTHETIC. " if evaluation.synthetic else ""
     text.write(f"# {synthetic}{RESEARCH_NOTICE}\n")
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["image", "group_id", "truth", "likeliest", *(f"p_{label}" for label in CLASSES), "verdict"])

@@ -69,7 +69,9 @@ def warnings(evaluation: Evaluation) -> list[str]:
         said.append(
             "Epoch, temperature and threshold were chosen on these very pictures: the figures flatter the model."
         )
-    if evaluation.model.synthetic:
+    if evaluation.model.synthetic and not evaluation.synthetic:
+        said.append("The model was trained on SYNTHETIC phantoms: it knows no patient.")
+    if evaluation.synthetic:
         said.append(
             "The pictures are SYNTHETIC phantoms: the figures show that the path works, not how patients are read."
         )
@@ -118,9 +120,9 @@ def difference_lines(evaluations: list[Evaluation]) -> list[str]:
 def page(evaluations: list[Evaluation], folders: list[str]) -> str:
     """report.md. folders: where each model's figures lie, such as `tiny-student/`, or the empty text."""
     first = evaluations[0]
-    synthetic = "SYNTHETIC " if first.model.synthetic else ""
+    synthetic = "SYNTHETIC " if first.synthetic else ""
     parts = [
-        f"# Evaluation on {synthetic}{first.model.data_name}, {first.part} part",
+        f"# Evaluation on {synthetic}{first.data_name}, {first.part} part",
         f"**{RESEARCH_NOTICE}**",
         *(f"**{sentence}**" for sentence in dict.fromkeys(s for e in evaluations for s in warnings(e))),
         f"Percent, in brackets 95 % intervals: percentiles of {len(first.drawn['accuracy'])} resamplings of whole "
