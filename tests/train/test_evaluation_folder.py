@@ -266,7 +266,7 @@ def test_the_contact_sheet_shows_the_worst_errors_first(data: DataSet) -> None:
     frame = cv2.imread(str(pictured(data, "normal (3)")[0].path), cv2.IMREAD_GRAYSCALE)
     assert np.array_equal(figure.axes[0].images[0].get_array(), frame)
     assert "patients" not in figure.get_supxlabel()
-    real = replace(found, model=a_candidate(synthetic=False))
+    real = replace(found, synthetic=False)
     assert "patients' pictures" in errors_figure(real).get_supxlabel()
 
 

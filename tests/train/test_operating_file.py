@@ -29,7 +29,7 @@ def derived(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Study]:
 
 def student(recipe: Recipe, **more) -> SimpleNamespace:
     """As much of a run's metadata as is asked for."""
-    plain = {"recipe": recipe, "data_fingerprint": "0" * 64, "split": {"groups": "sha256:0"}}
+    plain = {"recipe": recipe, "data_fingerprint": "0" * 64, "split": {"groups": "sha256:0", "only": False}}
     return SimpleNamespace(**(plain | more))
 
 
@@ -62,7 +62,7 @@ def test_keys_that_recipes_have_got_since_stand_at_their_defaults(derived: tuple
 def test_the_file_that_the_shipped_models_command_names_speaks_for_its_recipe() -> None:
     folder = Path(__file__).parents[2] / "docs" / "studies" / "student" / "operating-point" / "ship-shifted"
     facts = json.loads((folder / "operating_point.json").read_text())
-    known = {"data_fingerprint": facts["data"]["fingerprint"], "split": {"groups": facts["groups"]}}
+    known = {"data_fingerprint": facts["data"]["fingerprint"], "split": {"groups": facts["groups"], "only": False}}
     found = read_derived(folder / "operating_point.json", student(load_recipe("ship"), **known))
     assert schema.dump(found.point) == facts["threshold"]
 
@@ -77,6 +77,7 @@ def test_what_does_not_speak_for_this_student_is_refused(derived: tuple[Path, St
         r"another recipe \(its split differs\)": student(replace(recipe, split=replace(recipe.split, seed=9))),
         "on other data": student(recipe, data_fingerprint="1" * 64),
         "on other data or groups": student(recipe, split={"groups": "sha256:1"}),
+        "which --only named": student(recipe, split={"groups": "sha256:0", "only": True}),
     }
     for sentence, meta in cases.items():
         with pytest.raises(UserError, match=sentence):

@@ -167,6 +167,24 @@ def test_temperature_is_each_trainings_own_validation_part(tmp_path: Path) -> No
         out_of_fold([], known, 0.9)
 
 
+def test_a_validation_part_that_is_held_out_says_nothing(tmp_path: Path) -> None:
+    study, known = read_study(study_file(tmp_path, ROWS)), pictures(90)
+    jobs = [job for job in study.jobs() if job.seed == 0]
+    one, two, three = (
+        result(job, known, Answers(1.5), sharpness=s) for job, s in zip(jobs, (1.0, 4.0, 2.0), strict=True)
+    )
+    last = [(three.seed, three.fold)]
+    found, own = out_of_fold([one, two, three], known, 0.9, last), out_of_fold([one, two, three], known, 0.9)
+    assert (found.borrowed, own.borrowed) == ({(0, 2)}, frozenset())
+    assert found.temperatures[0, 2] == pytest.approx(np.sqrt(own.temperatures[0, 0] * own.temperatures[0, 1]))
+    np.testing.assert_allclose(found.limits[-90:], (own.limits[0] + own.limits[90]) / 2)
+    np.testing.assert_array_equal(found.logits[:180], own.logits[:180])
+    spoilt = replace(three, val={name: (0.0, 0.0, 0.0) for name in three.val})
+    assert out_of_fold([one, two, spoilt], known, 0.9, last).temperatures == found.temperatures
+    with pytest.raises(UserError, match="nothing calibrates the answers"):
+        out_of_fold([three], known, 0.9, last)
+
+
 def test_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made_up(tmp_path, ROWS, {"plain": 1.5}, skip=(("plain", 1, 2),))
     call = ["train", "operating-point", tmp_path / "study.toml", "--results", tmp_path / "out", "--row", "plain"]

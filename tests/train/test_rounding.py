@@ -133,6 +133,12 @@ def test_more_epochs_than_there_are_is_refused(tmp_path: Path, epochs: int) -> N
         load_recipe(recipe)
 
 
+@pytest.mark.parametrize("key", ["int8_epochs = 1", "sparse = 0.5"])
+def test_an_epoch_before_it_is_complete_is_not_selected(tmp_path: Path, key: str) -> None:
+    with pytest.raises(UserError, match=rf'student.{key.split()[0]} is complete in the last epochs .* to "last"\.$'):
+        load_recipe(write_tiny_recipe(tmp_path / "tiny.toml", ("[student]", f"[student]\n{key}")))
+
+
 def _command(phantoms: Path, recipe: str, out: Path) -> list[str]:
     program = [sys.executable, "-m", "device.main", "train", "distill", str(phantoms), "--no-teacher"]
     return [*program, "--recipe", recipe, "--out", str(out)]

@@ -86,7 +86,7 @@ def test_it_speaks_for_the_same_recipe_on_the_fold_that_did_not_decide(done) -> 
     folder, study, _ = done
     path = folder / "out/operating-point/both" / NUMBERS
     recipe = replace(study.jobs([study.row("both")])[0].recipe, seed=9)
-    known = {"data_fingerprint": "0" * 64, "split": {"groups": "sha256:0"}}
+    known = {"data_fingerprint": "0" * 64, "split": {"groups": "sha256:0", "only": False}}
     facts = json.loads(path.read_text())
     assert schema.dump(read_derived(path, SimpleNamespace(recipe=recipe, **known)).point) == facts["threshold"]
     others = {

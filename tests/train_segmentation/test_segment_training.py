@@ -122,7 +122,7 @@ def test_two_heads_learn_both_from_a_teacher_and_feel_int8(run, data: DataSet, s
     recipe = replace(
         RECIPE,
         network=SegNetwork("two-heads", width=8),
-        fit=SegFit(epochs=3, batch=8, lr=2e-3, schedule="cosine", optimizer="adamw", ema=0.5),
+        fit=SegFit(epochs=3, batch=8, lr=2e-3, schedule="cosine", optimizer="adamw", ema=0.5, select="last"),
         train_on=("benign", "malignant", "normal"),
         teachers=(TeacherTerm("whole", 0.5),),
         hard_share=0.5,

@@ -120,3 +120,9 @@ class StudentRecipe:
             raise ValueError(
                 f"student.int8_epochs must lie in 0..{self.fit.epochs}, the epochs of its fit, not {self.int8_epochs}."
             )
+        late = "sparse" if self.sparse else "int8_epochs" if 0 < self.int8_epochs < self.fit.epochs else None
+        if late and self.fit.select != "last":
+            raise ValueError(
+                f"student.{late} is complete in the last epochs alone, and select = {self.fit.select!r} may take an "
+                'earlier one; set student.fit.select to "last".'
+            )

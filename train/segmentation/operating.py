@@ -43,6 +43,7 @@ def asked(out: Path, study: SegStudy, row: Row, results: dict[Key, SegResult]) -
         results=tuple(own),
         planned=len(jobs),
         folds=tuple(sorted({job.fold for job in jobs})),
+        held_out=frozenset((job.seed, job.fold) for job in jobs if job.recipe.split.val_fold not in study.decide),
         recipe=decisive(row.recipe),
         target_sensitivity=convert.target_sensitivity,
         coverage=convert.coverage,

@@ -154,3 +154,8 @@ class SegRecipe:
             raise ValueError("with the table classes, train_on must name benign, malignant and normal.")
         if not 0 <= self.int8_epochs <= self.fit.epochs:
             raise ValueError(f"int8_epochs must lie in 0..{self.fit.epochs}, not {self.int8_epochs}.")
+        if 0 < self.int8_epochs < self.fit.epochs and self.fit.select != "last":
+            raise ValueError(
+                f"int8_epochs are the last epochs, and select = {self.fit.select!r} may take an earlier one; set "
+                'fit.select to "last".'
+            )

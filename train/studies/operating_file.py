@@ -35,7 +35,8 @@ def read_derived(path: Path, meta: Trained) -> Derived:
     """Read the file for the network `meta`.
 
     Raises UserError: no such file or none of that command, other data or groups, another recipe, or answers to
-    the fold that is this network's test part: its figures would be no test any more.
+    the fold that is this network's test part, or to pictures that --only made its test part: its figures would be no
+    test any more.
     """
     path = Path(path)
     if not path.is_file():
@@ -65,6 +66,11 @@ def read_derived(path: Path, meta: Trained) -> Derived:
         raise UserError(
             f"{path}: was derived on fold {own['split']['test_fold']} too, which is the student's test part; leave it "
             "out of the study's decide."
+        )
+    if meta.split["only"]:
+        raise UserError(
+            f"{path}: may have been derived on pictures of the student's test part, which --only named; leave "
+            "--operating-point away."
         )
     return found
 

@@ -1,10 +1,11 @@
 """What one row's answers to pictures that its networks never saw are worth: operating point, coverage against risk.
 
 Each training's temperature is fitted on its own validation part and divides its answers to its test part; all folds and
-seeds together then give one answer per picture and seed.
+seeds together then give one answer per picture and seed. A validation part in a fold that may not be asked, since it is
+the test part of what ships, says nothing: the mean temperature of the other trainings stands for its own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -40,7 +41,7 @@ class OutOfFold:
     """N answers. logits (N, K), divided by their training's temperature, so that softmax calibrates them; targets (N,);
     groups (N,) names; folds (N,), seeds (N,); limits (N,): below this confidence the training's own rule abstains.
 
-    temperatures: seed, fold -> temperature.
+    temperatures: seed, fold -> temperature; borrowed: those of them that are the mean of the others.
     """
 
     logits: np.ndarray
@@ -50,6 +51,7 @@ class OutOfFold:
     seeds: np.ndarray
     limits: np.ndarray
     temperatures: dict[tuple[int, int], float]
+    borrowed: frozenset[tuple[int, int]] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -82,33 +84,47 @@ class Coverage:
     verdict_aurc: Estimate
 
 
-def out_of_fold(results: Sequence[Answered], pictures: Pictures, coverage: float) -> OutOfFold:
+def out_of_fold(
+    results: Sequence[Answered],
+    pictures: Pictures,
+    coverage: float,
+    held_out: Collection[tuple[int, int]] = frozenset(),
+) -> OutOfFold:
     """Calibrate each training on its validation part and join the test parts.
 
-    coverage: share of the validation part that the abstention rule of a training answers (train/calibrate.py). Raises
-    UserError without results.
+    coverage: share of the validation part that the abstention rule of a training answers (train/calibrate.py).
+    held_out: seed and fold of the trainings whose validation part may not be asked; they get the geometric mean of the
+    others' temperatures and the mean of their limits. Raises UserError without results, or when all are held out.
     """
     if not results:
         raise UserError("this row has no finished training; run busi-kd train grid first.")
-    logits, targets, groups, limits, temperatures = [], [], [], [], {}
+    own = {}
     for one in results:
-        val, val_targets = _arrays(one.val, pictures)
-        temperature = fit_temperature(val, val_targets)
-        temperatures[one.seed, one.fold] = temperature
-        said, truth = _arrays(one.test, pictures)
-        logits.append(said / temperature)
-        targets.append(truth)
-        groups += [pictures.pictures[name][1] for name in one.test]
-        limits.append(np.full(len(truth), abstain_limit(val, temperature, coverage, "validation").min_confidence))
-    sizes = [len(one) for one in targets]
+        if (one.seed, one.fold) not in held_out:
+            val, val_targets = _arrays(one.val, pictures)
+            temperature = fit_temperature(val, val_targets)
+            limit = abstain_limit(val, temperature, coverage, "validation").min_confidence
+            own[one.seed, one.fold] = temperature, limit
+    if not own:
+        raise UserError(
+            "the validation part of every finished training lies in a fold that the study does not decide on, so "
+            "nothing calibrates the answers; train folds whose next one is in decide."
+        )
+    found = np.array(list(own.values()))
+    mean = float(np.exp(np.log(found[:, 0]).mean())), float(found[:, 1].mean())
+    keys = [(one.seed, one.fold) for one in results]
+    used = {key: own.get(key, mean) for key in keys}
+    said = [_arrays(one.test, pictures) for one in results]
+    sizes = [len(targets) for _, targets in said]
     return OutOfFold(
-        logits=np.concatenate(logits),
-        targets=np.concatenate(targets),
-        groups=np.array(groups),
+        logits=np.concatenate([logits / used[key][0] for key, (logits, _) in zip(keys, said, strict=True)]),
+        targets=np.concatenate([targets for _, targets in said]),
+        groups=np.array([pictures.pictures[name][1] for one in results for name in one.test]),
         folds=np.repeat([one.fold for one in results], sizes),
         seeds=np.repeat([one.seed for one in results], sizes),
-        limits=np.concatenate(limits),
-        temperatures=temperatures,
+        limits=np.repeat([used[key][1] for key in keys], sizes),
+        temperatures={key: temperature for key, (temperature, _) in used.items()},
+        borrowed=frozenset(keys) - own.keys(),
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from device import RESEARCH_NOTICE, files, schema
 from device.bundle import Estimate
+from device.errors import UserError
 from train.calibrate import CERTAIN, abstain_limit, operating_point
 from train.evaluation.intervals import drawn_groups, number, percent
 from train.outputs import whole_folder
@@ -47,7 +48,8 @@ _RULE = {
 class Asked:
     """A row of a study, and its answers.
 
-    results: of the trainings that are done, of `planned`, on the `folds` that may be asked. recipe: what a network that
+    results: of the trainings that are done, of `planned`, on the `folds` that may be asked. held_out: seed and fold of
+    those whose validation part lies in another fold. recipe: what a network that
     gets the threshold must have been trained with. target_sensitivity, coverage: see ConvertRecipe. again: the command
     that writes the page.
     """
@@ -57,6 +59,7 @@ class Asked:
     results: tuple[Answered, ...]
     planned: int
     folds: tuple[int, ...]
+    held_out: frozenset[tuple[int, int]]
     recipe: dict[str, Any]
     target_sensitivity: float
     coverage: float
@@ -75,6 +78,7 @@ def of_grid(study: Study, row: Row, results: dict[Key, Result]) -> Asked:
         results=tuple(results[job.key] for job in jobs if job.key in results),
         planned=len(jobs),
         folds=tuple(sorted({job.fold for job in jobs})),
+        held_out=frozenset((job.seed, job.fold) for job in jobs if job.recipe.split.val_fold not in study.decide),
         recipe=decisive(row.recipe),
         target_sensitivity=row.recipe.convert.target_sensitivity,
         coverage=row.recipe.convert.coverage,
@@ -87,7 +91,12 @@ def write(out: Path, asked: Asked, pictures: Pictures, repeats: int, seed: int =
 
     An earlier page in `out` is replaced. Raises UserError when the row has no results or `out` holds anything else.
     """
-    answers = out_of_fold(asked.results, pictures, asked.coverage)
+    if not asked.planned:
+        raise UserError(
+            f"the study {asked.study!r} decides on none of the folds of its row {asked.row!r}; name one of them in "
+            "decide."
+        )
+    answers = out_of_fold(asked.results, pictures, asked.coverage, asked.held_out)
     counts = drawn_counts(answers, pictures, repeats, seed)
     point = threshold(answers, asked.target_sensitivity, counts)
     curve = coverage_risk(answers, point.point.malignant_threshold, counts)
@@ -103,6 +112,7 @@ def write(out: Path, asked: Asked, pictures: Pictures, repeats: int, seed: int =
         "groups": pictures.groups,
         "recipe": asked.recipe,
         "temperatures": [answers.temperatures[key] for key in answers.temperatures],
+        "borrowed_temperatures": [list(key) for key in answers.temperatures if key in answers.borrowed],
         "threshold": schema.dump(point.point),
         "abstain": schema.dump(abstain_limit(answers.logits, 1.0, asked.coverage, point.point.derived_on)),
         "seed_thresholds": {str(s): v for s, v in seed_thresholds(answers, asked.target_sensitivity).items()},
@@ -173,9 +183,9 @@ def markdown(
         f"From {len(values)} of {asked.planned} trainings on {pictures.data}, test folds "
         f"{', '.join(map(str, sorted(set(answers.folds.tolist()))))}: {len(answers.targets)} answers to "
         f"{len(np.unique(answers.groups))} groups of pictures that the answering network never saw. Each training's "
-        f"temperature was fitted on its validation part ({min(values):.2f} to {max(values):.2f}); then the test parts "
-        f"of all folds and seeds are judged together. Percent, with a 95 % interval from {repeats} resamplings of "
-        "groups, a picture's answers of all seeds together.",
+        f"temperature was fitted on its validation part ({min(values):.2f} to {max(values):.2f}){_borrowed(answers)}; "
+        "then the test parts of all folds and seeds are judged together. Percent, with a 95 % interval from "
+        f"{repeats} resamplings of groups, a picture's answers of all seeds together.",
         "",
         f"## The malignant threshold at {100 * target:.0f} % sensitivity",
         "",
@@ -224,6 +234,16 @@ def markdown(
         f"    {asked.again}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _borrowed(answers: OutOfFold) -> str:
+    if not answers.borrowed:
+        return ""
+    which = ", ".join(f"fold {fold} (seed {seed})" for seed, fold in sorted(answers.borrowed))
+    return (
+        f", but for {which}, whose validation part lies in a fold that may not be asked: temperature and abstention "
+        "limit are the mean of the others there"
+    )
 
 
 def _point(curve: Coverage, share: float) -> str:
