@@ -48,8 +48,8 @@ class Subject:
     """What is converted, and what its files are held against.
 
     theirs: the PyTorch student's own way to a verdict. familiar: what the training pictures are like, for the bundles.
-    outlined: what the network outlines in the held-out pictures, None of one without a mask head. name: of the bundles,
-    None for DATA-RECIPE.
+    outlined: what the network outlines in the held-out pictures, and trained_on: whose outlines it has learnt; None of
+    one without a mask head. name: of the bundles, None for DATA-RECIPE.
     """
 
     run: runs.Run
@@ -60,6 +60,7 @@ class Subject:
     theirs: Limits
     familiar: Familiar | None = None
     outlined: Outlined | None = None
+    trained_on: str | None = None
     name: str | None = None
 
 
@@ -96,7 +97,7 @@ def convert(
     wanted = list(subject.recipe.variants) if wanted is None else wanted
     subject = replace(subject, familiar=familiar(split, run.meta.recipe), name=name)
     with files.folder_beside(out) as aside:
-        log = out.with_name(out.name + ".log")
+        log = _free(out.with_name(out.name + ".converter.log"))
         content = _convert_into(aside, subject, split, wanted, log)
         log.unlink()  # a failed converter leaves it
         write_split(aside / FILE, split, data)  # so that the bundles can be evaluated without the run folder
@@ -109,6 +110,15 @@ def convert(
         files.replace_folder(aside, out)
     shutil.rmtree(refused, ignore_errors=True)
     return out
+
+
+def _free(path: Path) -> Path:
+    """`path`, or with a number where that is taken: nobody else's file is written over."""
+    number, found = 1, path
+    while found.exists():
+        number += 1
+        found = path.with_name(f"{path.stem}-{number}{path.suffix}")
+    return found
 
 
 def _check_replaceable(folder: Path) -> None:
@@ -127,12 +137,13 @@ def subject_of(run: runs.Run, split: Split, recipe: ConvertRecipe, derived: Deri
     held_out = HeldOut(names, lumas, targets_of(pictures), groups, reference, len(split.val))
     frames, shown = hard_frames(preprocess)
     hard = Hard(frames, shown, fit.predict(run.network, shown))
-    masks = None
+    masks = about = None
     if isinstance(run.network, two_heads.ClassOutput):
+        about = two_heads.trained_on(run.segmentation, split.train)
         learnt = run.segmentation.recipe.outlined
         masks = outlined(run.network.both, pictures, lumas, groups, len(split.val), preprocess, learnt)
     found = limits(reference, held_out, recipe, derived)
-    return Subject(run, recipe, held_out, hard, derived, found, outlined=masks)
+    return Subject(run, recipe, held_out, hard, derived, found, outlined=masks, trained_on=about)
 
 
 def _convert_into(folder: Path, subject: Subject, split: Split, wanted: list[Variant], log: Path) -> report.Content:
@@ -240,9 +251,8 @@ def masks_of(variant: Variant, model: Model, subject: Subject) -> FileMasks:
 
 
 def _mask_output(model: Model, subject: Subject, parity: MaskParity) -> bundles.MaskOutput:
-    about = two_heads.trained_on(subject.run.segmentation)
     names = (model.mask_name, model.mask_index, model.mask)
-    return bundles.MaskOutput(*names, THRESHOLD, about, parity.truth, parity.dice)
+    return bundles.MaskOutput(*names, THRESHOLD, subject.trained_on, parity.truth, parity.dice)
 
 
 def _meta(

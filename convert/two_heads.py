@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from device import schema
 from device.errors import UserError
 from train import runs
-from train.data.busi import CLASSES, DataSet
+from train.data.busi import CLASSES, DataSet, Picture
 from train.recipe import ConvertRecipe, Recipe
 from train.segmentation.networks.make import MOBILENET
 from train.segmentation.networks.two_heads import Heads, TwoHeads
@@ -66,9 +66,10 @@ def recipe_of(run: runs.Run, convert: ConvertRecipe) -> dict:
     return schema.dump(run.meta.recipe) | {"convert": schema.dump(convert)}
 
 
-def trained_on(meta: SegMeta) -> str:
-    """Whose outlines the mask head has learnt, in words."""
-    count, classes = meta.split["pictures"]["train"], ", ".join(meta.recipe.outlined)
+def trained_on(meta: SegMeta, train: tuple[Picture, ...]) -> str:
+    """Whose outlines the mask head has learnt, in words. train: the training part, of which not all have one."""
+    learnt = meta.recipe.outlined
+    count, classes = sum(p.label in learnt and (bool(p.masks) or p.label == "normal") for p in train), ", ".join(learnt)
     teachers = f", and what {len(meta.teachers)} outlining teacher(s) say" if meta.teachers else ""
     return f"outlines of {meta.data_name}, {classes}, of {count} training pictures{teachers}"
 

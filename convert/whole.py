@@ -17,10 +17,12 @@ from device import RESEARCH_NOTICE, files, signing
 from device.bundle import VARIANTS, Variant
 from device.errors import UserError
 from train import options
+from train.interrupts import sigterm_as_interrupt
 from train.recipe import Recipe
 
 ROOT = str(Path(__file__).resolve().parent.parent)
 MARKER = "all.json"
+END_S = 30.0  # for a step that was asked to end
 Step = tuple[str, list[str]]
 
 
@@ -102,8 +104,14 @@ def signing_key(out: Path) -> Path:
 def run_steps(out: Path, todo: list[Step]) -> int:
     """Run the steps in order, each in a process of its own with a log file, then write the summary page.
 
-    Returns 0, or the exit status of the step that failed, whose last lines are shown.
+    Returns 0, or the exit status of the step that failed, whose last lines are shown. Raises KeyboardInterrupt on
+    Ctrl-C and SIGTERM, once the step has ended.
     """
+    with sigterm_as_interrupt():  # else the step would live on, beside that of the next call
+        return _run_steps(out, todo)
+
+
+def _run_steps(out: Path, todo: list[Step]) -> int:
     started, timings = time.monotonic(), {}
     (out / "logs").mkdir(parents=True, exist_ok=True)
     for number, (what, command) in enumerate(todo, start=1):
@@ -182,7 +190,16 @@ def _run(command: list[str], log: Path) -> int:
         stream.write(f"$ busi-kd {' '.join(command)}\n".encode())
         stream.flush()
         call = [sys.executable, "-P", "-m", "device.main", *command]  # -P: not a `device` of the working folder
-        return subprocess.run(call, env=environment, stdout=stream, stderr=subprocess.STDOUT).returncode
+        with subprocess.Popen(call, env=environment, stdout=stream, stderr=subprocess.STDOUT) as step:
+            try:
+                return step.wait()
+            except KeyboardInterrupt:
+                step.terminate()  # Ctrl-C has reached it already, a SIGTERM has not; it ends in its own way
+                try:
+                    step.wait(END_S)
+                except subprocess.TimeoutExpired:
+                    step.kill()
+                raise
 
 
 def _tail(log: Path, lines: int = 5) -> str:

@@ -58,6 +58,14 @@ def dump(value: Any) -> Any:
     return value
 
 
+def first_difference(one: Any, other: Any, path: str = "") -> str:
+    """The first key in which two different dumps of a dataclass differ, and its values: `fit.epochs was 3, is 4`."""
+    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+        key = next(key for key in one if one[key] != other[key])
+        return first_difference(one[key], other[key], f"{path}.{key}" if path else key)
+    return f"{path} was {shown(one)}, is {shown(other)}"
+
+
 def shown(value: Any) -> str:
     """`repr` for an error message: at most 60 characters, and never an error of its own."""
     try:

@@ -3,6 +3,8 @@
 import importlib.metadata
 import json
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -85,31 +87,53 @@ def hardware() -> str:
     return f"{cpu}, {torch.get_num_threads()} threads"
 
 
-def finished(folder: Path, identity: dict[str, Any]) -> bool:
+def finished(folder: Path, identity: dict[str, Any], recipe: type) -> bool:
     """Whether `folder` holds the run that `identity` describes, finished. False: start it, or go on. Writes nothing.
 
-    Raises UserError when the folder holds another run, so that two runs are never mixed.
+    recipe: the class of its recipe. Raises UserError when the folder holds another run, so that two are never mixed.
     """
     started = folder / STARTED
     if started.is_file():
-        if json.loads(started.read_text()) != json.loads(json.dumps(identity)):
+        why = _other(started, json.loads(json.dumps(identity)), recipe)
+        if why:
             raise UserError(
-                f"{folder}: holds a run with other data, recipe or teacher; choose another --out or remove the folder."
+                f"{folder}: holds a run with other data, recipe or teacher ({why}); choose another --out or remove the "
+                "folder."
             )
         return (folder / META).is_file()
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder}: is no folder; choose another --out.")
-    # What a kill in the middle of claim() leaves does not count.
+    # What a kill in the middle of claimed() leaves does not count.
     if folder.exists() and any(not path.name.startswith(f".{STARTED}.") for path in folder.iterdir()):
         raise UserError(f"{folder}: is not empty and holds no run of this kind; choose another --out.")
     return False
 
 
-def claim(folder: Path, identity: dict[str, Any], split: Split, data: DataSet) -> None:
-    """Make `folder` this run's, once all its inputs have proved usable: a mended mistake must find it free."""
+def _other(started: Path, identity: dict[str, Any], recipe: type) -> str | None:
+    """What a run was started with that is not so now; None when all is. A key that its recipe has got since counts as
+    at its default: a default changes nothing."""
+    try:
+        was = json.loads(started.read_text())
+        known = json.loads(json.dumps(schema.dump(schema.load(recipe, was["recipe"], "recipe"))))
+    except (ValueError, KeyError, TypeError, UserError):
+        return "a recipe of another version of busi-kd"
+    was["recipe"] = {key: known[key] for key in identity["recipe"]}
+    if was == identity:
+        return None
+    return schema.first_difference(was, identity)
+
+
+@contextmanager
+def claimed(folder: Path, identity: dict[str, Any], split: Split, data: DataSet) -> Iterator[None]:
+    """Make `folder` this run's, once all its inputs have proved usable: a mended mistake must find it free.
+
+    It is held until the end of the block. Raises UserError when another process trains there.
+    """
     if not (folder / STARTED).is_file():
         files.write_json(folder / STARTED, identity)
-    write_split(folder / split_file.FILE, split, data)
+    with files.held(folder / STARTED, "training of this run"):
+        write_split(folder / split_file.FILE, split, data)
+        yield
 
 
 def finish(folder: Path, network: nn.Module, meta: dict[str, Any]) -> Run:

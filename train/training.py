@@ -1,5 +1,6 @@
 """The two trainings: the teacher on labels, the student on labels and a teacher's answers, living or cached."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Protocol
 
@@ -102,7 +103,7 @@ def _train(
     }
     first = fit.processes()[1] == 0
     # The others must not look into the folder while the first claims it; a finished run all of them see alike.
-    if (first or (out / runs.META).is_file()) and runs.finished(out, identity):
+    if (first or (out / runs.META).is_file()) and runs.finished(out, identity, Recipe):
         done = runs.load_run(out, kind)
         if done.meta.split != split.describe():
             raise UserError(
@@ -122,51 +123,50 @@ def _train(
     L.seed_everything(recipe.seed, workers=True, verbose=False)
     network = runs.make_network(kind, recipe, weights_dir)
     criterion = _criterion(kind, recipe, how, network, fit.class_weights(shown.targets, how), teacher, soft)
-    if first:
-        runs.claim(out, identity, split, data)
-    if kind == "student" and recipe.student.warmup.epochs:
-        pictures = load_lumas(unlabelled(split), recipe.preprocess)
-        phantoms = shown.lumas[len(split.train) :]  # where the recipe has some
-        lumas = np.concatenate([pictures, phantoms])
-        warm_up(network, recipe.student.warmup, lumas, recipe.augment, recipe.seed, out)
-    figures = fit.run(
-        network,
-        criterion,
-        how,
-        recipe.seed,
-        shown,
-        LumaSet(val_lumas, targets_of(split.val)),
-        out,
-        recipe.student.int8_epochs if kind == "student" else 0,
-        recipe.student.sparse if kind == "student" else 0.0,
-    )
-    if not first:  # the first process writes what all have trained
-        return runs.Run(out, fit.told(None), network)
-    done = runs.finish(
-        out,
-        network,
-        {
-            "kind": kind,
-            "classes": fit.CLASSES,
-            "recipe": recipe,
-            "data_name": data.name,
-            "data_fingerprint": data.fingerprint,
-            "synthetic": data.synthetic,
-            "view": data.view,
-            "split": split.describe(),
-            "initial_weights": runs.initial_weights(kind, recipe),
-            "teacher_sha256": teacher.meta.weights_sha256 if teacher else None,
-            "soft_targets_sha256": soft.sha256 if soft else None,
-            "parameters": sum(p.numel() for p in network.parameters()),
-            "mebibytes": mebibytes(network),
-            "validation": figures,
-            "seconds": figures.pop("seconds"),
-            "hardware": _hardware(),
-            "versions": runs.versions(),
-        },
-    )
-    fit.told(done.meta)
-    return done
+    with runs.claimed(out, identity, split, data) if first else nullcontext():
+        if kind == "student" and recipe.student.warmup.epochs:
+            pictures = load_lumas(unlabelled(split), recipe.preprocess)
+            phantoms = shown.lumas[len(split.train) :]  # where the recipe has some
+            lumas = np.concatenate([pictures, phantoms])
+            warm_up(network, recipe.student.warmup, lumas, recipe.augment, recipe.seed, out)
+        figures = fit.run(
+            network,
+            criterion,
+            how,
+            recipe.seed,
+            shown,
+            LumaSet(val_lumas, targets_of(split.val)),
+            out,
+            recipe.student.int8_epochs if kind == "student" else 0,
+            recipe.student.sparse if kind == "student" else 0.0,
+        )
+        if not first:  # the first process writes what all have trained
+            return runs.Run(out, fit.told(None), network)
+        done = runs.finish(
+            out,
+            network,
+            {
+                "kind": kind,
+                "classes": fit.CLASSES,
+                "recipe": recipe,
+                "data_name": data.name,
+                "data_fingerprint": data.fingerprint,
+                "synthetic": data.synthetic,
+                "view": data.view,
+                "split": split.describe(),
+                "initial_weights": runs.initial_weights(kind, recipe),
+                "teacher_sha256": teacher.meta.weights_sha256 if teacher else None,
+                "soft_targets_sha256": soft.sha256 if soft else None,
+                "parameters": sum(p.numel() for p in network.parameters()),
+                "mebibytes": mebibytes(network),
+                "validation": figures,
+                "seconds": figures.pop("seconds"),
+                "hardware": _hardware(),
+                "versions": runs.versions(),
+            },
+        )
+        fit.told(done.meta)
+        return done
 
 
 def _hardware() -> str:

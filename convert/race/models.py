@@ -222,6 +222,11 @@ def makers_of(wanted: set[str]) -> list[str]:
     return [maker for maker in MAKERS if maker in needed]
 
 
+def _drop(folder: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
+
+
 def make(folder: Path, wanted: set[str], pnnx: Path | None) -> dict[str, Made]:
     """Make those of the wanted files that `folder` does not hold yet; file name -> what became of it."""
     reasons: dict[str, str] = {}
@@ -229,10 +234,13 @@ def make(folder: Path, wanted: set[str], pnnx: Path | None) -> dict[str, Made]:
     if pnnx is not None:
         environment[PNNX] = str(pnnx)
     for maker in makers_of(wanted):
-        outputs = MAKERS[maker][1]
+        outputs, making = MAKERS[maker][1], folder / f"{maker}.making"
+        if making.exists():  # it was cut off: what lies there may be half a file
+            _drop(folder, outputs)
         if all((folder / name).is_file() for name in outputs):
             continue
         print(f"making {', '.join(outputs)}", file=sys.stderr)
+        making.touch()
         call = [sys.executable, "-m", "convert.race.models", str(folder.absolute()), maker]
         with open(folder / f"{maker}.log", "w+") as log:
             try:
@@ -241,6 +249,8 @@ def make(folder: Path, wanted: set[str], pnnx: Path | None) -> dict[str, Made]:
                 log.seek(0)
                 said = log.read().strip().splitlines() or [str(error)]
                 reasons |= dict.fromkeys(outputs, f"its file was not made: {' '.join(said[-1].split())[:200]}")
+                _drop(folder, outputs)
+        making.unlink()
     return {
         name: Made(folder / name)
         if (folder / name).is_file()

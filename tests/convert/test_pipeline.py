@@ -100,8 +100,12 @@ def test_an_operating_point_from_out_of_fold_answers(student: Path, phantoms: Pa
     }
     path, out = tmp_path / "operating_point.json", tmp_path / "bundles"
     path.write_text(json.dumps(facts))
+    (mine := out.with_name(out.name + ".log")).write_text("the shell's own")
+    (taken := out.with_name(out.name + ".converter.log")).write_text("somebody's")
     call = ["convert", str(student), "--data", str(phantoms), "--variants", "float32", "--out", str(out)]
     assert command.main([*call, "--operating-point", str(path), "--name", "their-own.2"]) == 0
+    assert (mine.read_text(), taken.read_text()) == ("the shell's own", "somebody's")
+    assert {path.name for path in tmp_path.iterdir()} == {path.name, out.name, mine.name, taken.name}
     made = load_bundle(out / "float32").meta
     assert made.name == "their-own.2"
     assert schema.dump(made.operating_point) == facts["threshold"]

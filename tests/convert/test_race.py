@@ -221,6 +221,15 @@ def test_a_maker_that_fails_costs_its_files_and_says_why(tmp_path: Path) -> None
     assert "no quantiser" in made["ncnn-int8.param"].why
 
 
+def test_what_a_cut_off_maker_has_left_is_made_again(tmp_path: Path) -> None:
+    (tmp_path / "ncnn-int8.making").touch()
+    (tmp_path / "ncnn-int8.param").write_bytes(b"half")
+    assert "no quantiser" in models.make(tmp_path, {"ncnn-int8.param"}, None)["ncnn-int8.param"].why
+    assert {path.name for path in tmp_path.iterdir()} == {"ncnn-int8.log"}
+    (tmp_path / "ncnn-int8.param").write_bytes(b"whole")
+    assert models.make(tmp_path, {"ncnn-int8.param"}, None)["ncnn-int8.param"].why is None
+
+
 def test_an_empty_race_has_a_table(tmp_path: Path) -> None:
     row = Row(Entry("a/1", 1, None, {}, lambda answers: None, "it is not installed"), why="it is not installed")
     found = [one | {"engine": "a", "precision": "float32"} for one in figures([row], BASE)]

@@ -2,10 +2,15 @@
 
 import csv
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
+import psutil
 import pytest
 
 from convert import demo, summary, whole
@@ -244,3 +249,26 @@ def test_truth_of_a_replayed_picture_is_its_folder(tmp_path: Path) -> None:
     )
     found = summary.verdicts_by_truth(path, of_clip=False)
     assert found == {"benign": {"benign": 1, "malignant": 1}, "normal": {"normal": 1}}
+
+
+def test_a_stop_ends_the_step_that_runs(tmp_path: Path) -> None:
+    step = ["device", "run", "--source", "phantom", "--fps", "5"]
+    call = f"from pathlib import Path; from convert.whole import run_steps; run_steps(Path('out'), [('watch', {step})])"
+    environment = {**os.environ, "PYTHONPATH": str(Path(whole.ROOT))}
+    command = [sys.executable, "-c", call]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as one:
+        log = tmp_path / "out" / "logs" / "1-watch.log"
+        while not (log.is_file() and b"waiting -> ok" in log.read_bytes()):
+            assert one.poll() is None, one.stderr.read()
+            try:
+                one.wait(0.05)
+            except subprocess.TimeoutExpired:
+                continue
+        started = psutil.Process(one.pid).children(recursive=True)
+        one.send_signal(signal.SIGTERM)
+        assert one.wait() != 0
+    assert started
+    assert psutil.wait_procs(started, timeout=30)[1] == []
+    assert b"stopped: SIGTERM" in log.read_bytes()

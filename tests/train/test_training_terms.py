@@ -9,6 +9,7 @@ import pytest
 import torch
 from train_commands import refused
 
+from device import files
 from device.errors import UserError
 from train import fit
 from train.data.busi import load_lumas, read_dataset
@@ -74,8 +75,36 @@ def test_answers_that_contradict_the_label_can_be_shifted(made, tmp_path: Path) 
 def test_other_answers_are_another_run(made, tmp_path: Path) -> None:
     data, recipe, split = made
     distill(data, recipe, split, None, None, tmp_path / "run", cached(split))
-    with pytest.raises(UserError, match="holds a run with other data, recipe or teacher"):
+    with pytest.raises(UserError, match=r"other data, recipe or teacher \(soft_targets was '000.*, is '111"):
         distill(data, recipe, split, None, None, tmp_path / "run", replace(cached(split), sha256="1" * 64))
+    other = replace(recipe, distill=replace(recipe.distill, alpha=0.25))
+    with pytest.raises(UserError, match=r"\(recipe.distill.alpha was .*, is 0.25\); choose another --out"):
+        distill(data, other, split, None, None, tmp_path / "run", cached(split))
+
+
+def test_a_run_from_before_a_recipe_got_a_key_is_the_same_run(made, tmp_path: Path) -> None:
+    data, recipe, split = made
+    first = distill(data, recipe, split, None, None, tmp_path / "run", cached(split))
+    started = tmp_path / "run" / "started.json"
+    told = json.loads(started.read_text())
+    del told["recipe"]["student"]["sparse"]
+    started.write_text(json.dumps(told))
+    again = distill(data, recipe, split, None, None, tmp_path / "run", cached(split))
+    assert again.meta == first.meta
+    told["recipe"]["student"]["sparce"] = 0.5
+    started.write_text(json.dumps(told))
+    with pytest.raises(UserError, match="a recipe of another version of busi-kd"):
+        distill(data, recipe, split, None, None, tmp_path / "run", cached(split))
+
+
+def test_two_trainings_do_not_share_a_folder(made, tmp_path: Path) -> None:
+    data, recipe, split = made
+    distill(data, recipe, split, None, None, tmp_path / "run", cached(split))
+    (tmp_path / "run" / "meta.json").unlink()
+    started = tmp_path / "run" / "started.json"
+    with files.held(started, "test"), pytest.raises(UserError, match="another training of this run is under way"):
+        distill(data, recipe, split, None, None, tmp_path / "run", cached(split))
+    assert distill(data, recipe, split, None, None, tmp_path / "run", cached(split)).meta.kind == "student"
 
 
 def test_a_teacher_and_cached_answers_together_are_refused(made, teacher: Path, tmp_path: Path) -> None:

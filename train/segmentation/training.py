@@ -93,7 +93,7 @@ def train(
         "teachers": {row: run.meta.weights_sha256 for row, run in teachers.items()},
         "soft_targets": soft.sha256 if soft else None,
     }
-    if runs.finished(out, identity):
+    if runs.finished(out, identity, SegRecipe):
         return load_run(out)
     size = (recipe.preprocess.height, recipe.preprocess.width)
     load_lumas(split.test, recipe.preprocess)  # a broken picture found after the training would be found too late
@@ -114,29 +114,29 @@ def train(
     parameters, multiply_adds = cost(network, size)
     teaching = {row: (run.network, run.meta.recipe.train_on) for row, run in teachers.items()}
     criterion = make_criterion(recipe, network, teaching, soft is not None)
-    runs.claim(out, identity, split, data)
-    module = Segmenting(network, criterion, recipe.fit, recipe.seed, recipe.int8_epochs)
-    epoch, seconds = fit.fitted(module, training_set(shown, recipe, answers), validation_set(checked, recipe), out)
-    return finish(
-        out,
-        network,
-        {
-            "recipe": recipe,
-            "data_name": data.name,
-            "data_fingerprint": data.fingerprint,
-            "synthetic": data.synthetic,
-            "split": split.describe(),
-            "teachers": identity["teachers"],
-            "soft_targets_sha256": identity["soft_targets"],
-            "parameters": parameters,
-            "mebibytes": mebibytes(network),
-            "multiply_adds": multiply_adds,
-            "validation": {"selected_epoch": epoch},
-            "seconds": seconds,
-            "hardware": runs.hardware(),
-            "versions": runs.versions(),
-        },
-    )
+    with runs.claimed(out, identity, split, data):
+        module = Segmenting(network, criterion, recipe.fit, recipe.seed, recipe.int8_epochs)
+        epoch, seconds = fit.fitted(module, training_set(shown, recipe, answers), validation_set(checked, recipe), out)
+        return finish(
+            out,
+            network,
+            {
+                "recipe": recipe,
+                "data_name": data.name,
+                "data_fingerprint": data.fingerprint,
+                "synthetic": data.synthetic,
+                "split": split.describe(),
+                "teachers": identity["teachers"],
+                "soft_targets_sha256": identity["soft_targets"],
+                "parameters": parameters,
+                "mebibytes": mebibytes(network),
+                "multiply_adds": multiply_adds,
+                "validation": {"selected_epoch": epoch},
+                "seconds": seconds,
+                "hardware": runs.hardware(),
+                "versions": runs.versions(),
+            },
+        )
 
 
 def check_teachers(recipe: SegRecipe, teachers: dict[str, SegRun], data: DataSet, split: Split) -> None:

@@ -113,7 +113,7 @@ def difference(result: Result, inputs: Inputs) -> str | None:
     except UserError:
         return "a recipe of another version of busi-kd"
     if decisive(trained) != decisive(inputs.recipe):
-        return f"another recipe ({_first_difference(decisive(trained), decisive(inputs.recipe))})"
+        return f"another recipe ({schema.first_difference(decisive(trained), decisive(inputs.recipe))})"
     if result.data != inputs.data:
         return "other data"
     if inputs.split is not None and result.split != inputs.split:
@@ -123,13 +123,6 @@ def difference(result: Result, inputs: Inputs) -> str | None:
     if (result.teacher is not None) != inputs.living:
         return "no living teacher" if inputs.living else "a living teacher"
     return None
-
-
-def _first_difference(one: Any, other: Any, path: str = "") -> str:
-    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
-        key = next(key for key in one if one[key] != other[key])
-        return _first_difference(one[key], other[key], f"{path}.{key}" if path else key)
-    return f"{path} was {schema.shown(one)}, is {schema.shown(other)}"
 
 
 def result_path(out: Path, key: Key) -> Path:
