@@ -121,8 +121,10 @@ class Pump:
             except Undecodable as error:
                 self._hear()
                 self._count_undecodable(error)
-                if self._source.live and self.heard - last >= NO_DATA_S:  # not one frame, but all of them
-                    self._change(Signal(error.state, str(error)))
+                if self.heard - last >= NO_DATA_S:  # not one frame, but all of them: that none is to be had is certain
+                    self._known_absence()
+                    if self._source.live:
+                        self._change(Signal(error.state, str(error)))
                 continue
             last = self.heard = time.monotonic()
             if not self._hand_over(Grabbed(frame, last)):

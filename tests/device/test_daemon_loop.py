@@ -248,6 +248,29 @@ def test_a_live_source_of_which_no_frame_decodes_is_not_called_well(
     ]
 
 
+@pytest.mark.parametrize("live", [True, False])
+@pytest.mark.parametrize("good", [[], [grey(40)]], ids=["from the start", "after a good frame"])
+def test_frames_of_which_none_decodes_are_a_known_absence_and_no_reason_to_be_killed(
+    good: list, live: bool, bundle: Bundle, systemd: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pump, "NO_DATA_S", 0.0)
+    monkeypatch.setattr(daemon, "POLL_S", 0.001)
+    broken = capture.Undecodable("a bad cable")
+
+    def fed() -> None:
+        wait_for(systemd, "WATCHDOG=1")
+
+    # Each broken frame must be told before the next one comes; the first of all has to bring READY=1 as well.
+    first = [*(good or [broken]), lambda: wait_for(systemd, "READY=1"), fed]
+    source = Scripted([*first, *[broken, fed] * 3, grey(40)], live=live)
+    # So short a time that no message is left out as being too early.
+    notifier = Notifier({"NOTIFY_SOCKET": systemd.getsockname(), "WATCHDOG_USEC": "4"})
+    started = Started(bundle, source, notifier)
+    started.end()
+    assert started.error is None
+    assert started.daemon.frames()["undecodable"] == (3 if good else 4)
+
+
 def test_bad_frames_are_counted_named_once_and_survived(bundle: Bundle) -> None:
     four_channels, floats = np.zeros((8, 8, 4), np.uint8), np.zeros((8, 8), np.float32)
     source = Scripted([grey(40), four_channels, floats, np.zeros((0, 5), np.uint8), grey(40)], live=False)
