@@ -110,8 +110,7 @@ class Live:
                 client, answer = self._answers.popleft()
                 client.busy = False
                 if client in self._clients:
-                    self._tell(client, answer)
-                    self._go_on(client)
+                    self._serve_client(client, 0, answer)
 
     def _accept(self) -> None:
         sock, _ = self._socket.accept()
@@ -130,8 +129,12 @@ class Live:
         self._listen(client, 0)
         client.sock.close()
 
-    def _serve_client(self, client: _Client, events: int) -> None:
+    def _serve_client(self, client: _Client, events: int, answer: commands.Answer | None = None) -> None:
+        """What its socket is ready for, the answer to its command if there is one, and what it has asked behind that.
+        Whatever it has asked wrongly is the end of this client, and of nobody else."""
         try:
+            if answer is not None:
+                self._tell(client, answer)
             if events & selectors.EVENT_READ:
                 data = client.sock.recv(ASKED_BYTES)
                 if not data:

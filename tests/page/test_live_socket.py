@@ -62,6 +62,19 @@ def test_questions_that_are_none_are_sent_away_and_commands_are_told_why(running
     play(scenario)
 
 
+def test_a_question_that_is_none_behind_a_command_sends_its_client_away_and_nobody_else(running) -> None:
+    async def scenario() -> None:
+        reader, writer = await asyncio.open_unix_connection(str(running.folder / "live.sock"))
+        writer.write(encode({"ask": "command", "do": "hold", "held": False}) + encode({"ask": "everything"}))
+        assert await reader.read() == encode({"ok": True, "held": False}), "the command is answered, and no more"
+        writer.close()
+        client = Client(running.folder / "live.sock")
+        await goes_on(client)
+        client.close()
+
+    play(scenario)
+
+
 def test_so_many_clients_and_no_more(running) -> None:
     async def scenario() -> None:
         clients = [Client(running.folder / "live.sock") for _ in range(CLIENTS)]
