@@ -60,8 +60,12 @@ def main(args: argparse.Namespace) -> int:
     bundle = chosen.bundle
     cv2.setNumThreads(settings.model.threads)
     for path in (settings.log.verdicts, settings.log.summary, settings.log.metrics):
-        if path is not None and not path.absolute().parent.is_dir():  # now, not after hours of running
+        if path is None:
+            continue
+        if not path.absolute().parent.is_dir():  # now, not after hours of running
             raise UserError(f"{path}: its folder does not exist; make it or give another file.")
+        if path.is_dir():
+            raise UserError(f"{path}: is a folder; give the name of a file.")
     synthetic = True if bundle.meta.synthetic else source.synthetic
     exported = None if settings.log.metrics is None else metrics.MetricsFile(settings.log.metrics, log.say)
     how, verdicts = settings.judgement.over_time(), settings.log.verdicts

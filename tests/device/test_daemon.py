@@ -300,6 +300,9 @@ def test_what_a_person_must_mend_ends_with_status_2_and_one_sentence(bundle_dir:
         (["--threads", "0"], "--threads is 0, which lies outside 1 to 64"),
         (["--verdicts", "/nowhere/v.csv"], "/nowhere/v.csv: its folder does not exist"),
         (["--summary", "/nowhere/s.json"], "/nowhere/s.json: its folder does not exist"),
+        (["--summary", ".", "--duration", "0.1"], ".: is a folder; give the name of a file."),
+        (["--summary", "/proc", "--duration", "0.1"], "/proc: is a folder"),
+        (["--verdicts", "/proc", "--duration", "0.1"], "/proc: is a folder"),
         (["--verdicts", "/dev/full"], "/dev/full: cannot be written"),
     ],
 )
