@@ -112,7 +112,8 @@ class Daemon:
         try:
             why = self._loop(math.inf if duration is None else self._began + duration)
         finally:
-            (self.notifier.starting_again if self.asked_to_restart else self.notifier.stopping)()
+            again = self.asked_to_restart and not self.asked_to_stop
+            (self.notifier.starting_again if again else self.notifier.stopping)()
             self.machine.meter.finish()
             if not self._pump.stop(STOP_S):
                 self._say("the source does not answer; it is left behind open.")

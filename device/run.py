@@ -22,6 +22,7 @@ from device.machine import Machine
 from device.notify import AGAIN, Notifier
 
 PAGE_END_S = 1.0
+STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,6 +50,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Run until the source ends, SIGTERM or SIGINT. Returns 0; raises UserError for what a person can mend."""
+    told = told_on_the_way()
+    if told is not None:
+        log.say(f"stopped: {told}.")
+        return 0
     if args.duration is not None and not args.duration > 0:
         raise UserError(f"--duration is {args.duration:g}: give a number of seconds above 0.")
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # a mark that comes too early must not be the end
@@ -93,7 +98,7 @@ def main(args: argparse.Namespace) -> int:
     def mark(*_: object) -> None:
         daemon.asked_to_mark = True
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in STOPS:
         signal.signal(number, stop)
     signal.signal(signal.SIGUSR1, mark)
     try:
@@ -117,7 +122,9 @@ def main(args: argparse.Namespace) -> int:
             end(page)
         notifier.close()
     if daemon.asked_to_restart:
-        begin_anew()
+        hold_stops()
+        if not daemon.asked_to_stop:
+            begin_anew()
     return 0
 
 
@@ -152,6 +159,24 @@ def end(page: subprocess.Popen) -> None:
     except subprocess.TimeoutExpired:
         page.kill()
         page.wait()
+
+
+def hold_stops() -> None:
+    """Let a SIGTERM or SIGINT from here on wait for the program that begins anew: the handlers of this one would only
+    note it, and their notes go with it. A mask stays over execve, and so does what waits behind it."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    for number in STOPS:  # a library's thread is not masked; one that takes it must not note it either, but end all
+        signal.signal(number, signal.SIG_DFL)
+
+
+def told_on_the_way() -> str | None:
+    """The name of the signal that came while the process began anew, None mostly; from here on none waits.
+
+    The first thing of a run: what it starts inherits the mask, and until the handlers stand a signal ends it at once.
+    """
+    told = signal.sigtimedwait(STOPS, 0)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+    return None if told is None else signal.Signals(told.si_signo).name
 
 
 def begin_anew() -> None:

@@ -313,6 +313,18 @@ def test_a_bug_in_a_source_ends_the_daemon_loudly(bundle: Bundle) -> None:
     assert not source.is_open
 
 
+def test_told_to_stop_as_well_as_to_begin_anew_it_stops_and_systemd_hears_that(
+    bundle: Bundle, systemd: socket.socket
+) -> None:
+    notifier = Notifier({"NOTIFY_SOCKET": systemd.getsockname(), "WATCHDOG_USEC": "4000"})
+    judge = daemon.Daemon(bundle, open_bundle(bundle), Scripted([]), notifier, say=lambda line: None)
+    judge.asked_to_restart, judge.asked_to_stop = True, "SIGTERM"
+    assert judge.run() == "SIGTERM"
+    messages = pending(systemd)
+    assert "STOPPING=1" in messages
+    assert not any("RELOADING=1" in message for message in messages)
+
+
 def test_a_folder_that_vanishes_and_comes_back_is_read_again(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
