@@ -24,6 +24,7 @@ from device.region.stored import Stored
 
 CHECK_S = 1.0  # how often the stored region, the file of regions and the finder are asked
 MISSES = 2  # so many checks running that do not fit: one may fall into a menu that opens
+UNREAD = (-1, -1)  # the stamp of no file, so that the file of regions is read whatever it is
 # (height, width) that a frame keeps when it is decoded smaller: of a region that takes 0.42 of the screen's height and
 # width, 224 x 224 pixels are left. 1080p is decoded at a half of its sides, 720p whole.
 LEAST = (536, 536)
@@ -32,7 +33,8 @@ LEAST = (536, 536)
 @dataclass
 class _Held:
     """What is known of the frames of one size. misses: checks running that the region did not fit. why: it does not.
-    damaged: the file of regions is, so that nothing is known of what a hand has set."""
+    damaged: the file of regions is, so that nothing is known of what a hand has set. stamp: of that file as it was last
+    read; of each size its own, or a change would reach but one. in_file: it had a region of this size then."""
 
     entry: Stored | None
     finder: Finder
@@ -41,6 +43,8 @@ class _Held:
     misses: int = 0
     why: str | None = None
     damaged: str | None = None
+    stamp: tuple[int, int] | None = UNREAD
+    in_file: bool = False
 
 
 class Screen:
@@ -57,7 +61,6 @@ class Screen:
         self._source: Source = child.make(source)
         self._fixed = None if fixed is None else parse(fixed)
         self._regions = Path(regions)
-        self._stamp: tuple[int, int] | None = None
         self._held: dict[tuple[int, int], _Held] = {}  # by (width, height); one, but where a machine changes its size
         self.whole: Frame | None = None  # the last frame before it was cut; it leaves the process when a person asks
         self.description, self.synthetic = self._source.description, self._source.synthetic
@@ -77,7 +80,8 @@ class Screen:
         """Open the source. Raises what it raises."""
         self.whole = None
         self._source.open()
-        self._stamp = None
+        for held in self._held.values():
+            held.stamp = UNREAD
 
     def close(self) -> None:
         """Close the source."""
@@ -123,17 +127,22 @@ class Screen:
         return held.entry.region, held.entry.by_hand
 
     def _read(self, held: _Held, width: int, height: int) -> None:
-        """Take up what a hand has set meanwhile."""
+        """Take up what a hand has set meanwhile, and forget what one has cleared."""
         stamp = _stamp(self._regions)
-        if stamp == self._stamp and held.entry is not None:
+        if stamp == held.stamp and held.entry is not None and held.damaged is None:
             return
         try:
             kept = stored.load(self._regions).get((self.identity, width, height))
         except UserError as error:
             held.damaged = str(error)
             return
-        self._stamp, held.damaged = stamp, None
-        if kept is not None and kept != held.entry:
+        held.stamp, held.damaged = stamp, None
+        # A found one that no file has ever taken, as of a card that is read-only, is none that was cleared.
+        cleared, held.in_file = held.in_file and kept is None, kept is not None
+        if cleared:
+            log.say(f"region: {held.entry.region} was cleared for {self.identity}; it is looked for anew")
+            held.entry, held.misses, held.why, held.finder = None, 0, None, Finder(width, height)
+        elif kept is not None and kept != held.entry:
             log.say(f"region: {kept.region} ({kept.state}) for {self.identity}")
             held.entry, held.misses, held.why = kept, 0, None
 
@@ -159,8 +168,7 @@ class Screen:
         held.misses, held.why, held.finder = 0, None, Finder(width, height)
         log.say(f"region: {region} found for {self.identity} (confidence {sure:.2f}); confirm it, or set another one")
         try:
-            held.entry = stored.store(held.entry, self._regions)
-            self._stamp = _stamp(self._regions)
+            held.entry, held.in_file = stored.store(held.entry, self._regions), True
         except (OSError, UserError) as error:
             log.say(f"region: it is not kept over a restart ({getattr(error, 'strerror', None) or error})")
 

@@ -29,14 +29,25 @@ def screen(tmp_path: Path, *scenes: str, fixed: str | None = None, reduced: bool
 def play(source: Screen) -> SAID:
     """What came of each frame: ("frame", it) or ("no region", why)."""
     source.open()
+    return rest(source)
+
+
+def rest(source: Screen) -> SAID:
+    """The same of the frames that are left."""
     said: SAID = []
     while True:
         try:
-            said.append(("frame", source.grab(1.0)))
-        except NoRegion as error:
-            said.append((error.state, str(error)))
+            said.append(step(source))
         except EndOfStream:
             return said
+
+
+def step(source: Screen) -> tuple[str, Frame | str]:
+    """The same of the next frame. Raises EndOfStream."""
+    try:
+        return "frame", source.grab(1.0)
+    except NoRegion as error:
+        return error.state, str(error)
 
 
 def kinds(said: SAID) -> list[str]:
@@ -139,6 +150,65 @@ def test_a_region_that_is_set_while_it_runs_is_taken_up(tmp_path: Path) -> None:
             said.append(error.state)
     assert said[-1] == str(region)
     assert len(said) <= 6, "within a second"
+
+
+def test_a_region_that_is_cleared_while_it_runs_is_looked_for_anew(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    regions = tmp_path / "regions.json"
+    wrong = Region(100, 500, 400, 300, 1920, 1080)
+    stored.store(Stored("drawn", wrong, "set by hand"), regions)
+    source = screen(tmp_path, "300:sweep:60")
+    source.open()
+    assert [source.grab(1.0).region for _ in range(12)] == [str(wrong)] * 12
+    assert stored.clear(("drawn", 1920, 1080), regions)
+    said = rest(source)
+    assert kinds(said).index("no region") <= 5, "within a second"
+    frames = [frame for kind, frame in said[kinds(said).index("no region") :] if kind == "frame"]
+    assert frames
+    assert {frame.region for frame in frames} == {str(one.region) for one in stored.load(regions).values()}
+    assert overlap(parse(frames[0].region), true_region(300)) > 0.85
+    assert not any(frame.region_by_hand for frame in frames), "no hand has looked at this one"
+    assert capsys.readouterr().out.count("was cleared for drawn") == 1
+
+
+def test_one_that_was_found_is_cleared_as_well(tmp_path: Path) -> None:
+    regions = tmp_path / "regions.json"
+    source = screen(tmp_path, "300:sweep:40", "300:frozen:12")
+    source.open()
+    said = [step(source) for _ in range(40)]
+    assert said[-1][0] == "frame"
+    regions.unlink()  # as an installer or a person would: no region is in a file that is not there
+    said = rest(source)
+    assert kinds(said)[-7:] == ["no region"] * 7
+    assert not regions.exists()
+
+
+def test_one_that_no_file_takes_is_not_forgotten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = {"source": SPEC, "arguments": {"scenes": ["300:sweep:45", "300:frozen:15"]}}
+    source = Screen(spec, None, "/proc/regions.json")  # a folder in which nobody can write, root neither
+    said = play(source)
+    assert kinds(said)[45:] == ["frame"] * 15
+    assert {frame.region_by_hand for _, frame in said[45:]} == {False}
+    printed = capsys.readouterr().out
+    assert printed.count("it is not kept over a restart") == 1
+    assert "cleared" not in printed
+    source.open()
+    assert step(source)[0] == "frame", "nor when the source opens again"
+
+
+def test_what_a_hand_sets_is_taken_up_at_each_size_of_frames(tmp_path: Path) -> None:
+    regions = tmp_path / "regions.json"
+    small, large = (Region(100, 100, 400, 300, width, height) for width, height in ((1280, 720), (1920, 1080)))
+    for one in (small, large):
+        stored.store(Stored("drawn", one, "set by hand"), regions)
+    source = screen(tmp_path, *["301:frozen:1", "300:frozen:1"] * 12)
+    source.open()
+    assert [source.grab(1.0).region for _ in range(4)] == [str(small), str(large)] * 2
+    new = [Region(200, 100, 400, 300, one.frame_width, one.frame_height) for one in (small, large)]
+    for one in new:
+        stored.store(Stored("drawn", one, "set by hand"), regions)
+    assert [frame.region for _, frame in rest(source)[-2:]] == [str(one) for one in new]
 
 
 def test_a_fixed_one_is_neither_looked_for_nor_kept(tmp_path: Path) -> None:
