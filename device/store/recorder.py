@@ -56,7 +56,6 @@ class Recorder:
         self._disk_usage, self._say = disk_usage, say
         self._mutex = threading.RLock()
         self._study: Study | None = None
-        self._sweep_begun: Stamp | None = None
         self._shown: tuple[str, str | None] | None = None
         self._untold = 0  # audit entries that could not be written
         self.refusing: str | None = None
@@ -95,10 +94,9 @@ class Recorder:
         """The open study, or None."""
         return self._study
 
-    @property
-    def in_sweep(self) -> bool:
-        """Whether a sweep is marked as begun."""
-        return self._sweep_begun is not None
+    def now(self) -> Stamp:
+        """The time as it is saved."""
+        return self._clock()
 
     def begin_study(self, label: str = "") -> Study:
         """Open a new study; the one before ends. label: the technician's own words, at most MAX_LABEL characters on one
@@ -147,9 +145,7 @@ class Recorder:
                 tell("study ended", study=study.id)
 
             self._save(0, write)  # it takes no room that matters, and an end must not be refused
-            if self._sweep_begun is not None:
-                self.tell("sweep dropped", why="the study ended before it did")
-            self._study = self._sweep_begun = None
+            self._study = None
 
     def save_frame(self, pixels: np.ndarray, snapshot: Snapshot, cropped: bool) -> Item:
         """Save a frozen frame; opens a study when none is open. pixels: (H, W) grey or (H, W, 3) BGR uint8, cut to the
@@ -195,32 +191,19 @@ class Recorder:
                 (self._store.pictures / item.file).unlink(missing_ok=True)
         return item
 
-    def begin_sweep(self) -> None:
-        """Mark the beginning of a sweep. Raises UserError when one is begun already."""
-        with self._mutex:
-            if self._sweep_begun is not None:
-                raise UserError("a sweep is marked as begun already; end it first.")
-            self._sweep_begun = self._clock()
-            self.tell("sweep begun")
-
-    def end_sweep(
+    def save_sweep(
         self,
+        begun: Stamp,
         summary: SweepSummary,
         pixels: np.ndarray | None = None,
         snapshot: Snapshot | None = None,
         cropped: bool | None = None,
     ) -> Item:
-        """Save what a marked sweep came to, with a picture of it or without; snapshot: of that picture.
-
-        Raises UserError when none was begun, and NotSaved: then it can be tried again.
-        """
+        """Save what a sweep came to that began then, with a picture of it or without, into the study that is open now,
+        also where the sweep began before it; snapshot: of that picture. Raises NotSaved: then it can be tried again."""
         with self._mutex:
-            if self._sweep_begun is None:
-                raise UserError("no sweep is marked as begun; begin it first.")
-            values = {"sweep": schema.dump(summary), "sweep_begun": self._sweep_begun.iso}
-            item = self._save_item("sweep", pixels, snapshot, cropped, values)
-            self._sweep_begun = None
-            return item
+            values = {"sweep": schema.dump(summary), "sweep_begun": begun.iso}
+            return self._save_item("sweep", pixels, snapshot, cropped, values)
 
     def shown(self, snapshot: Snapshot) -> None:
         """Tell the audit log what is on the screen, once each time it changes. Does not raise."""
@@ -334,7 +317,7 @@ class Recorder:
                 free = self._disk_usage(store.folder).free
             except Failure:
                 items = used = free = None
-            about = {"study": study.id if study else None, "items": items, "in_sweep": self.in_sweep}
+            about = {"study": study.id if study else None, "items": items}
             about |= {"used_bytes": used, "max_bytes": self.limits.max_bytes, "free_bytes": free}
             return (
                 about

@@ -77,15 +77,16 @@ def work(folder: Path, left: int | None, pipe: int, seed: int, clock: Clock, fai
         os._exit(3)
     kept._store.connection.set_trace_callback(steps.step)
 
-    def attempt(call, *arguments):
+    def attempt(call, *arguments) -> bool:
         try:
             done = call(*arguments)
-        except (NotSaved, UserError):  # the latter of a sweep that did not begin
-            return
+        except NotSaved:
+            return False
         if isinstance(done, database.Item):
             steps.on = False
             os.write(pipe, f"saved {done.id} {done.sha256} {done.study}\n".encode())
             steps.on = True
+        return True
 
     for number in range(2):
         attempt(kept.begin_study, f"study {number}")
@@ -93,9 +94,10 @@ def work(folder: Path, left: int | None, pipe: int, seed: int, clock: Clock, fai
             kept._store.mark_exported(kept.study, "zip", None)
         for of_one in range(2):
             attempt(kept.save_frame, picture(seed + of_one, colour=of_one == 1), snapshot(), True)
-        kept.begin_sweep()
-        attempt(kept.end_sweep, SUMMARY, picture(seed), snapshot("abstain"), True)
-        attempt(kept.end_sweep, SUMMARY, picture(seed), snapshot("abstain"), True)  # once more if it was refused
+        sweep = kept.now(), SUMMARY, picture(seed), snapshot("abstain"), True
+        kept.tell("sweep begun")
+        if not attempt(kept.save_sweep, *sweep):
+            attempt(kept.save_sweep, *sweep)  # once more if it was refused
         attempt(kept.save_frame, picture(seed, 600, 800), snapshot(), True)  # more than may ever be there
     kept.close()
 

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from listening import PATIENCE_S
+from store_things import MB, ORIGIN, Card, Clock, Usage, picture, snapshot
 
 from device.bundle import Bundle, load_bundle
 from device.capture import Frame
@@ -24,8 +26,11 @@ from device.keep import Keeper, cut_by_hand, open_keeper
 from device.over_time import OverTime
 from device.phantom import make_phantom
 from device.runtime import open_bundle
-from device.store import database
+from device.store import NotSaved, database
+from device.store.background import Background
+from device.store.bounds import Limits
 from device.store.check import check
+from device.store.recorder import Recorder
 from device.store.store import Store
 
 ROOT = Path(__file__).parents[2]
@@ -132,6 +137,89 @@ def test_what_cannot_be_saved_is_said_and_counted(bundle: Bundle, tmp_path: Path
     kept.close()
     assert (kept.saved, kept.refused) == (0, 1)
     assert "NOT SAVED" in said[0]
+
+
+def on_a_card(folder: Path, card, clock: Clock | None = None, said: list[str] | None = None) -> Keeper:
+    """A keeper of its own card and clock. card: as shutil.disk_usage."""
+    recorder = Recorder(folder, ORIGIN, Limits(reserve_bytes=MB), clock or Clock(), card, lambda _: None)
+    return Keeper(Background(recorder), [].append if said is None else said.append)
+
+
+SEEN = Frame(picture(), 1, 99.5, "one"), snapshot()
+
+
+def test_a_sweep_that_the_card_refuses_is_kept_until_it_is_saved(tmp_path: Path) -> None:
+    card, clock, said = Card(10_000 * MB), Clock(), []
+    kept = on_a_card(tmp_path / "s", card, clock, said)
+    now = kept._kept.recorder.now
+    before = now().iso
+    assert kept.mark()[0]
+    begun_by = now().iso
+    kept.judged(*SEEN)
+    card.free = 0
+    with pytest.raises(NotSaved, match="free"):
+        kept.mark()[1].result(PATIENCE_S)
+    assert kept.sweep_state() == {"running": True, "frames": 1}, "the page must not say that it is over and saved"
+    assert said[-1].endswith("It is kept while the daemon runs; mark again to save it.")
+    kept.judged(*SEEN)  # an hour goes by: what is seen now is not of this sweep
+    clock.move(3600)
+    card.free = 10_000 * MB
+    running, future = kept.mark()
+    item = future.result(PATIENCE_S)
+    assert (running, item.kind, sum(item.sweep["frames"].values())) == (False, "sweep", 1)
+    assert before < item.sweep_begun < begun_by, "its own beginning"
+    assert kept.sweep_state() == {"running": False, "frames": None}
+    assert kept.mark()[0], "the next one"
+    assert kept.mark()[1].result(PATIENCE_S).sweep_begun > item.saved, "with a beginning of its own"
+    kept.close()
+    assert [one.kind for one in items(tmp_path / "s")] == ["sweep"] * 2
+
+
+@pytest.mark.parametrize("how", ["another label", "end"])
+def test_a_sweep_outlasts_the_study_in_which_it_began(tmp_path: Path, how: str) -> None:
+    kept = on_a_card(tmp_path / "s", Card(10_000 * MB))
+    first = kept.save(*SEEN, "first").result(PATIENCE_S)
+    kept.mark()
+    kept.judged(*SEEN)
+    if how == "end":
+        kept.end().result(PATIENCE_S)
+    else:
+        second = kept.save(*SEEN, "second").result(PATIENCE_S)
+    assert kept.sweep_state() == {"running": True, "frames": 1}
+    item = kept.mark()[1].result(PATIENCE_S)
+    assert (item.kind, sum(item.sweep["frames"].values())) == ("sweep", 1)
+    assert item.study != first.study
+    assert how == "end" or item.study == second.study
+    assert item.sweep_begun < item.saved
+    kept.close()
+    assert item in items(tmp_path / "s")
+
+
+def test_no_sweep_begins_while_the_one_before_is_being_saved(tmp_path: Path) -> None:
+    at_it, gate = threading.Event(), threading.Event()
+
+    def slow_card(_: Path) -> Usage:
+        at_it.set()
+        assert gate.wait(PATIENCE_S)
+        return Usage(10_000 * MB, 0, 10_000 * MB)
+
+    said: list[str] = []
+    gate.set()
+    kept = on_a_card(tmp_path / "s", slow_card, said=said)
+    kept.mark()
+    gate.clear()
+    at_it.clear()
+    ending = kept.mark()[1]
+    assert at_it.wait(PATIENCE_S)
+    running, refused = kept.mark()
+    assert not running
+    with pytest.raises(NotSaved, match="still being saved; mark again"):
+        refused.result(PATIENCE_S)
+    assert "no sweep has begun" in said[-1]
+    gate.set()
+    assert ending.result(PATIENCE_S).kind == "sweep"
+    kept.close()
+    assert len(items(tmp_path / "s")) == 1
 
 
 def full(folder: Path) -> Settings:

@@ -45,10 +45,10 @@ def store(tmp_path: Path):
         kept.shown(snapshot("malignant"))
         kept.save_frame(PIXELS[0], snapshot("malignant"), True)
         kept.save_frame(PIXELS[1], snapshot("abstain"), False)
-        kept.begin_sweep()
-        kept.end_sweep(SUMMARY, PIXELS[2], snapshot("benign"), True)
-        kept.begin_sweep()
-        kept.end_sweep(SUMMARY)
+        kept.tell("sweep begun")
+        kept.save_sweep(kept.now(), SUMMARY, PIXELS[2], snapshot("benign"), True)
+        kept.tell("sweep begun")
+        kept.save_sweep(kept.now(), SUMMARY)
         kept.begin_study("other")
         kept.save_frame(picture(9), snapshot(), True)
     opened = Store(tmp_path / "s", clock=Clock())
@@ -234,8 +234,7 @@ def test_without_pydicom_the_way_to_it_is_said(store: Store, tmp_path: Path, mon
 
 def test_a_study_without_a_picture_is_no_dicom(tmp_path: Path) -> None:
     with recorder(tmp_path / "s") as kept:
-        kept.begin_sweep()
-        kept.end_sweep(SUMMARY)
+        kept.save_sweep(kept.now(), SUMMARY)
     store = Store(tmp_path / "s")
     with pytest.raises(UserError, match="has no picture, and DICOM needs one; export it as a ZIP"):
         export_dicom(store, _first(store), tmp_path / "d")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from store_things import ORIGIN, SUMMARY, Card, Clock, picture, snapshot
 
 from device.store import AUDIT, NotSaved, database
@@ -60,15 +60,10 @@ class Machine(RuleBasedStateMachine):
     def save(self, seed: int, height: int, colour: bool) -> None:
         self._report(lambda: self.kept.save_frame(picture(seed, height, 120, colour), snapshot(), True))
 
-    @precondition(lambda self: self.kept.in_sweep)
     @rule(pictured=st.booleans())
-    def end_sweep(self, pictured: bool) -> None:
-        self._report(lambda: self.kept.end_sweep(SUMMARY, *((picture(), snapshot(), True) if pictured else ())))
-
-    @precondition(lambda self: not self.kept.in_sweep)
-    @rule()
-    def begin_sweep(self) -> None:
-        self.kept.begin_sweep()
+    def save_sweep(self, pictured: bool) -> None:
+        picture_of_it = (picture(), snapshot(), True) if pictured else ()
+        self._report(lambda: self.kept.save_sweep(self.kept.now(), SUMMARY, *picture_of_it))
 
     def _report(self, save) -> None:
         before = len(database.items(self.kept._store.connection))

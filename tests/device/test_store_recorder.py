@@ -66,18 +66,9 @@ def test_a_study_says_what_made_its_verdicts(tmp_path: Path) -> None:
 
 def test_a_sweep_is_saved_with_a_picture_or_without(tmp_path: Path) -> None:
     with recorder(tmp_path) as kept:
-        with pytest.raises(UserError, match="no sweep is marked as begun"):
-            kept.end_sweep(SUMMARY)
-        kept.begin_sweep()
-        with pytest.raises(UserError, match="begun already"):
-            kept.begin_sweep()
-        bare = kept.end_sweep(SUMMARY)
-        kept.begin_sweep()
-        full = kept.end_sweep(SUMMARY, picture(), snapshot("abstain"), True)
-        assert not kept.in_sweep
-        kept.begin_sweep()
-        kept.end_study()
-        assert not kept.in_sweep
+        begun = kept.now()
+        bare = kept.save_sweep(begun, SUMMARY)
+        full = kept.save_sweep(begun, SUMMARY, picture(), snapshot("abstain"), True)
     assert _rows(tmp_path) == [bare, full]
     assert bare.sweep == {
         "frames": {"benign": 30, "abstain": 4},
@@ -87,8 +78,8 @@ def test_a_sweep_is_saved_with_a_picture_or_without(tmp_path: Path) -> None:
     }
     assert (bare.file, bare.shown, bare.cropped) == (None, None, None)
     assert (full.shown, full.shown_reason, full.shown_probabilities) == ("abstain", "blank", None)
-    assert _whats(tmp_path).count("sweep begun") == 3
-    assert _whats(tmp_path)[-3:] == ["study ended", "sweep dropped", "stopped"]
+    assert [bare.sweep_begun, full.sweep_begun] == [begun.iso] * 2
+    assert _whats(tmp_path)[-4:] == ["saved", "saved", "study ended", "stopped"]
 
 
 def test_the_picture_is_on_disk_before_its_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

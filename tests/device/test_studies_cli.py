@@ -19,8 +19,8 @@ def folder(tmp_path: Path) -> Path:
     with recorder(tmp_path / "s") as kept:
         kept.begin_study("left")
         kept.save_frame(picture(), snapshot(), True)
-        kept.begin_sweep()
-        kept.end_sweep(SUMMARY)
+        kept.tell("sweep begun")
+        kept.save_sweep(kept.now(), SUMMARY)
     return tmp_path / "s"
 
 
