@@ -5,14 +5,16 @@ import contextlib
 import os
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 
 from device import RESEARCH_NOTICE, files, sources
-from device.capture import CaptureError, EndOfStream, Frame, NoAnswer, NoData, Source, Undecodable
+from device.capture import CaptureError, EndOfStream, Frame, NoAnswer, NoData, NoRegion, Source, Undecodable
 from device.capture.session import COLUMNS, TIMES
 from device.config import options
+from device.config.settings import RegionSettings, Settings
 from device.errors import UserError
 
 RESERVE_BYTES = 500_000_000  # left free: a full card takes the whole machine with it
@@ -75,6 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--duration", type=float, metavar="S", help="end after so many seconds (default: with the source, or Ctrl-C)")
     add("--max-bytes", type=int, default=DEFAULT_BYTES, metavar="N", help="of all pictures (default: 1,000,000,000)")
     options.leave_unset(parser)
+    parser.epilog = "Whole frames are kept, unless --region or region.mode of the configuration file asks for a region."
 
 
 def main(args: argparse.Namespace) -> int:
@@ -84,8 +87,9 @@ def main(args: argparse.Namespace) -> int:
     if args.max_bytes <= 0:
         raise UserError(f"--max-bytes is {args.max_bytes}: give a number of bytes above 0.")
     settings = options.effective(args).settings
-    source = sources.make(settings.source, settings.region)
-    print(f"{RESEARCH_NOTICE}\nWhole frames are kept, with all that is written in them: patients' names, too.")
+    region, kept = what_is_kept(settings)
+    source = sources.make(settings.source, region)
+    print(f"{RESEARCH_NOTICE}\n{kept}")
     why, writer = "interrupted", None
     try:
         source.open()
@@ -105,17 +109,37 @@ def main(args: argparse.Namespace) -> int:
     return 0 if writer is not None and writer.frames else UserError.exit_status
 
 
+def what_is_kept(settings: Settings) -> tuple[RegionSettings, str]:
+    """Which part of the frames is kept, and that in a sentence. Whole ones unless a region was asked for: a person who
+    records looks for faults in what comes, and a recording in which the region is not found yet would be empty."""
+    region = settings.region
+    if region.mode == "usual":
+        region = replace(region, mode="whole")
+    if not region.looked_for(settings.source):
+        return region, "Whole frames are kept, with all that is written in them: patients' names, too."
+    cut = f"{region.fixed} of each frame is" if region.mode == "fixed" else "the ultrasound picture's region is"
+    what = f"Only {cut} kept, with all that is written in it, and no frame while that is not known"
+    return region, f"{what} (region.mode is {region.mode}; --region whole keeps all of each frame)."
+
+
 def record(source: Source, writer: SessionWriter, until: float | None) -> str:
     """Move frames until something ends it; returns what. Raises CaptureError and OSError.
 
-    until: time.monotonic() in seconds, or None.
+    until: time.monotonic() in seconds, or None. Frames whose region is not known are left out, with the reason each
+    time it changes: they do come, and the next movement may show where the picture is.
     """
-    last = time.monotonic()
+    last, missing = time.monotonic(), None
     while until is None or time.monotonic() < until:
         try:
             frame = source.grab(GRAB_S)
         except EndOfStream as error:
             return str(error)
+        except NoRegion as error:
+            last = time.monotonic()
+            if str(error) != missing:
+                missing = str(error)
+                print(f"left out, no region: {missing}")
+            continue
         except NoData as error:
             if isinstance(error, NoAnswer) or time.monotonic() - last < NO_DATA_S:
                 continue
@@ -123,7 +147,7 @@ def record(source: Source, writer: SessionWriter, until: float | None) -> str:
         except Undecodable as error:
             print(f"left out: {error}")
             continue
-        last = time.monotonic()
+        last, missing = time.monotonic(), None
         why = writer.add(frame)
         if why is not None:
             return why
