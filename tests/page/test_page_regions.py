@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from page_served import configuration, options, play, serving, snapshots
+from page_served import PATIENCE_S, configuration, options, play, serving, snapshots
 
 from device.bundle import load_bundle
 from device.capture.process import ProcessSource
@@ -32,10 +32,19 @@ def screened(tmp_path: Path, bundle_dir: Path):
     bundle, live = load_bundle(bundle_dir / "int8-full"), open_live(config_options.effective(options(config)))
     regions = tmp_path / "regions.json"
     source = ProcessSource(Screen, source=DRAWN, regions=str(regions))
-    daemon = Daemon(bundle, open_bundle(bundle), source, Notifier({}), say=lambda _: None, live=live)
+    first_frame = threading.Event()
+
+    def say(text: str) -> None:
+        """Of the first frame no more is told than that nobody knows its region."""
+        if text.startswith("signal: ") and " -> no region" in text:
+            first_frame.set()
+
+    daemon = Daemon(bundle, open_bundle(bundle), source, Notifier({}), say=say, live=live)
     thread = threading.Thread(target=daemon.run)
     thread.start()
     try:
+        # How long a process takes to start is the machine's affair; the page waits 3 s for a screen.
+        assert first_frame.wait(PATIENCE_S), "no frame has come"
         yield config, regions
     finally:
         daemon.asked_to_stop = "test"
@@ -82,6 +91,12 @@ def test_a_region_is_drawn_on_the_uncut_screen_and_holds(screened) -> None:
             assert next(iter(stored.load(regions).values())).state == "set by hand"
             assert (await technician.ask("DELETE", "/api/region"))[0] == 200
             assert kept not in stored.load(regions).values()
+            async with watcher.live() as ws:  # the daemon lets go of it as well, and finds one by itself
+                async for said in snapshots(ws):
+                    if not said["region"]["by_hand"]:
+                        break
+            (found,) = stored.load(regions).values()
+            assert (found.state, str(found.region)) == ("found", said["region"]["region"])
 
     play(scenario)
 
