@@ -1,7 +1,8 @@
 """Wrong PINs: a few are free, then each locks for twice as long as the one before. Memory is bounded.
 
 Tries are counted per address and, for all that come over a network, together as well: an attacker has many addresses.
-The device's own screen has a count of its own, so that nobody outside can lock it.
+The device's own screen has a count of its own, so that nobody outside can lock it. Counts fade: else a typo a day would
+in the end lock everybody out, and whoever guesses faster than they fade is locked all the same.
 """
 
 import time
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 FREE = 5  # tries
 FREE_TOGETHER = 20
 FIRST_S, LONGEST_S = 30.0, 3600.0
+FADES_S = 3600.0  # one wrong try is forgotten in that time: LONGEST_S, so that in the long run no more than before fit
 ADDRESSES = 256
 TOGETHER = "network"
 
@@ -20,6 +22,7 @@ TOGETHER = "network"
 class _Count:
     wrong: int = 0
     until: float = 0.0  # locked
+    since: float = 0.0  # `wrong` fades from here on
 
 
 class Lockout:
@@ -42,11 +45,11 @@ class Lockout:
         return own if address is None else min(own, self._add(self._together, FREE_TOGETHER))
 
     def right(self, address: str | None) -> None:
-        """The try that was counted last was right."""
+        """A try that was counted was right: nothing of it stays. That of the network's wrong ones does."""
         self._counts.pop(address or "", None)
         if address is not None:
             self._together.wrong = max(0, self._together.wrong - 1)
-            self._together.until = 0.0 if self._together.wrong < FREE_TOGETHER else self._together.until
+            self._together.until = 0.0  # it was let in, so what locks now is its own try
 
     def _count(self, address: str | None) -> _Count:
         count = self._counts.setdefault(address or "", _Count())
@@ -56,8 +59,11 @@ class Lockout:
         return count
 
     def _add(self, count: _Count, free: int) -> int:
-        count.wrong += 1
+        now = self._clock()
+        faded = int((now - count.since) // FADES_S)
+        count.since = now if faded >= count.wrong else count.since + faded * FADES_S
+        count.wrong = max(0, count.wrong - faded) + 1
         over = count.wrong - free
         if over >= 0:
-            count.until = self._clock() + min(FIRST_S * 2.0 ** min(over, 32), LONGEST_S)
+            count.until = now + min(FIRST_S * 2.0 ** min(over, 32), LONGEST_S)
         return max(0, -over)
