@@ -81,6 +81,7 @@ def make_app(page: Page) -> web.Application:
         added = app.router.add_resource(route.path).add_route(route.method, route.handler)
         own[route.method, added.resource.canonical] = route
     app.on_response_prepare.append(_add_headers)
+    app.on_startup.append(studies.tidy)
     app.cleanup_ctx.append(_hub)
     return app
 

@@ -5,19 +5,20 @@ import os
 import re
 import shutil
 import sqlite3
-import tempfile
 import zipfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
-from device import RESEARCH_NOTICE
+from device import RESEARCH_NOTICE, log
 from device.errors import UserError
 from device.files import sha256_file, sync_folder
-from device.page.page import Page, Route, body_of, page_of
+from device.page import leaving
+from device.page.page import PAGE, Page, Route, body_of, page_of
 from device.page.refuse import Refusal, ok
 from device.page.usb import sticks
 from device.store import database, outlines, pictures
@@ -109,8 +110,8 @@ async def to_stick(request: web.Request) -> web.Response:
         study = _found(store, request)
         ending = "zip" if write is _zip else "dicom.zip"
         path = _free_name(stick.folder, study, ending)
-        with tempfile.TemporaryDirectory() as folder:
-            own = write(store, study, Path(folder))
+        with leaving.room(store.folder) as folder:
+            own = write(store, study, folder)
             aside = path.with_name(f".{path.name}.part")
             try:
                 shutil.copyfile(own, aside)
@@ -146,6 +147,15 @@ async def usb(request: web.Request) -> web.Response:
     found = sticks(page_of(request).root)
     return ok(sticks=[{"name": one.name, "label": one.label, "writable": one.writable, "free_bytes": one.free_bytes}
                       for one in found])  # fmt: skip
+
+
+async def tidy(app: web.Application) -> None:
+    """At the start: what exports have left that were killed goes. What cannot be deleted is said."""
+    folder = app[PAGE].now.settings.recorder.folder
+    try:
+        await asyncio.get_running_loop().run_in_executor(None, leaving.clear, folder)
+    except OSError as error:
+        log.say(f"page: {folder / leaving.FOLDER} cannot be cleared ({because(error)}); correct its permissions.")
 
 
 async def _in_store(page: Page, work: Callable[[Store], Any]) -> Any:
@@ -198,11 +208,11 @@ async def _ended(page: Page, request: web.Request) -> None:
 async def _sent(request: web.Request, write: Callable[[Store, Study, Path], Path], ending: str) -> web.StreamResponse:
     page = page_of(request)
     await _ended(page, request)
-    with tempfile.TemporaryDirectory() as folder:
+    with ExitStack() as stack:  # the file goes once it has been sent
 
         def export(store: Store) -> tuple[Path, str]:
             study = _found(store, request)
-            return write(store, study, Path(folder)), _name(study, ending)
+            return write(store, study, stack.enter_context(leaving.room(store.folder))), _name(study, ending)
 
         path, name = await _in_store(page, export)
         headers = {"Content-Disposition": f'attachment; filename="{name}"'}
