@@ -108,7 +108,8 @@ async def body_of(request: web.Request, *names: str) -> dict[str, Any]:
     """The JSON object of a request. names: of the members that it may have. Raises Refusal."""
     try:
         said = await request.json(loads=_loads) if request.can_read_body else {}
-    except (ValueError, RecursionError) as error:
+        json.dumps(said, ensure_ascii=False).encode()  # half a character ("\\ud800") is no text: it cannot be passed on
+    except (ValueError, LookupError, RecursionError) as error:  # LookupError: a charset that there is not
         raise Refusal(400, "json", "The request is no JSON.") from error
     if not isinstance(said, dict) or set(said) - set(names):
         raise Refusal(400, "json", f"The request is a JSON object with {', '.join(names) or 'no members'}.")

@@ -7,6 +7,7 @@ import ipaddress
 from collections.abc import Iterator
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from device import log
 from device.config import options
@@ -70,6 +71,8 @@ def make_app(page: Page) -> web.Application:
             return refused(Refusal(503, "no_daemon", str(error)))
         except web.HTTPRequestEntityTooLarge:
             return refused(Refusal(413, "too_large", "The request is too large."))
+        except (web.RequestPayloadError, HttpProcessingError):  # no such encoding, a header that is none
+            return refused(Refusal(400, "http", "The request cannot be read."))
         except web.HTTPException as error:
             return refused(Refusal(error.status, "http", f"{error.reason}."))
         except OSError as error:

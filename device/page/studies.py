@@ -94,7 +94,7 @@ async def to_stick(request: web.Request) -> web.Response:
     """Write it to a memory stick. {"stick": name, "kind": "zip"|"dicom"}; without a name to the only one there is."""
     page = page_of(request)
     said = await body_of(request, "stick", "kind")
-    write = {"zip": _zip, "dicom": _dicom}.get(said.get("kind", "zip"))
+    write = {"zip": _zip, "dicom": _dicom}.get(str(said.get("kind", "zip")))
     there = [stick for stick in sticks(page.root) if said.get("stick") in (None, stick.name)]
     if write is None:
         raise Refusal(400, "kind", "kind is zip or dicom.")

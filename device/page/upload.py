@@ -1,8 +1,8 @@
 """A file that the browser sends, in a multipart form."""
 
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -26,17 +26,32 @@ async def uploaded(
     """
     if not request.content_type.startswith("multipart/"):
         raise Refusal(400, "form", f"Send {what} as multipart/form-data.")
-    part = await (await request.multipart()).next()
-    if not isinstance(part, BodyPartReader) or not part.filename:
-        raise Refusal(400, "form", "The form holds no file.")
+    with _form(what):
+        part = await (await request.multipart()).next()
+        if not isinstance(part, BodyPartReader) or not part.filename:
+            raise Refusal(400, "form", "The form holds no file.")
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder) as stream:
         size = 0
-        while block := await part.read_chunk(_BLOCK):
+        while block := await _block(part, what):
             size += len(block)
             if size > most:
                 raise Refusal(413, "too_large", f"{is_a_file} of at most {most // 1_000_000} MB.")
             stream.write(block)
         stream.flush()
         yield stream
+
+
+async def _block(part: BodyPartReader, what: str) -> bytes:
+    with _form(what):
+        return await part.read_chunk(_BLOCK)
+
+
+@contextmanager
+def _form(what: str) -> Iterator[None]:
+    """aiohttp says so variously that a form is none: no boundary, none in the body, another charset's name."""
+    try:
+        yield
+    except (ValueError, LookupError, RuntimeError, AssertionError) as error:
+        raise Refusal(400, "form", f"The form cannot be read; send {what} as multipart/form-data.") from error
