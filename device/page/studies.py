@@ -17,7 +17,7 @@ from aiohttp import web
 from device import RESEARCH_NOTICE, log
 from device.errors import UserError
 from device.files import sha256_file, sync_folder
-from device.page import leaving
+from device.page import arrival, leaving
 from device.page.page import PAGE, Page, Route, body_of, page_of
 from device.page.refuse import Refusal, ok
 from device.page.usb import sticks
@@ -218,14 +218,27 @@ async def _sent(request: web.Request, write: Callable[[Store, Study, Path], Path
         headers = {"Content-Disposition": f'attachment; filename="{name}"'}
         response = web.StreamResponse(headers=headers)
         response.content_type, response.content_length = "application/zip", path.stat().st_size
+        response.force_close()  # so that the browser ends the connection once it has everything
+        transport = request.transport
+        if transport is None:
+            raise ConnectionResetError("The browser has gone.")
+        own = stack.enter_context(arrival.alone(transport))
         await response.prepare(request)
         with open(path, "rb") as stream:
             while block := stream.read(_BLOCK):
                 await response.write(block)
         await response.write_eof()
-        how = "zip" if write is _zip else "dicom"
-        await _in_store(page, lambda store: mark_left(store, _found(store, request), path, how))
+        if await arrival.arrived(transport, own, arrival.WITHIN_S):
+            await _note_left(request, path, "zip" if write is _zip else "dicom")
     return response
+
+
+async def _note_left(request: web.Request, path: Path, how: str) -> None:
+    """What fails now is said in the journal alone: the browser has its answer, and there is no second one."""
+    try:
+        await _in_store(page_of(request), lambda store: mark_left(store, _found(store, request), path, how))
+    except (Refusal, UserError, OSError) as error:
+        log.say(f"page: a study has left, and that could not be noted ({error}); export it again.")
 
 
 def mark_left(store: Store, study: Study, path: Path, how: str) -> None:

@@ -114,6 +114,11 @@ class Browser:
         async with self.http.get(self.base + path, **more) as response:
             return response.status, await response.read(), response.headers
 
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Ask until it holds: some things are done once an answer has arrived. One that never does fails in `play`."""
+        while not holds():
+            await self.ask("GET", "/api/session")
+
     async def sign_in(self, role: str = "technician", pin: str | None = PIN) -> tuple[int, Any]:
         """With the PIN; keeps the token."""
         status, said = await self.ask("POST", "/api/session", {"pin": pin, "role": role})

@@ -63,7 +63,7 @@ def test_a_study_is_listed_shown_and_leaves_as_zip_and_dicom(running) -> None:
                 ]
             assert len(images) == 2
             assert all("Research use only" in image.ImageComments for image in images)
-            assert exported(running.folder, study) is not None
+            await browser.until(lambda: exported(running.folder, study) is not None)
 
     play(scenario)
 

@@ -171,15 +171,20 @@ def _holds_the_picture(path: Path, picture: np.ndarray) -> None:
     assert any(np.array_equal(one, picture) for one in decoded)
 
 
-def test_a_study_is_exported_as_dicom(technician: Visit) -> None:
+def test_a_study_is_exported_as_dicom_and_counts_as_exported(technician: Visit, running: Device) -> None:
     technician.page.click("#save")
     expect(technician.page.locator("#answer")).to_contain_text("Saved as number")
     technician.go("studies")
     technician.page.locator(".study-row").first.click()
+    study = technician.page.locator("#export-dicom").get_attribute("href").split("/")[-1].split(".")[0]
     with technician.page.expect_download() as got:
         technician.page.click("#export-dicom")
     with zipfile.ZipFile(io.BytesIO(got.value.path().read_bytes())) as archive:
         assert any(archive.read(name)[128:132] == b"DICM" for name in archive.namelist())
+    # A real browser ends the connection once it has all of it, and only then the study counts as exported.
+    until = time.monotonic() + PATIENCE_S
+    while technician.page.request.get(f"{running.url}api/studies/{study}").json()["study"]["exported"] is None:
+        assert time.monotonic() < until
 
 
 def test_deleting_asks_first_and_then_is_done(technician: Visit) -> None:
