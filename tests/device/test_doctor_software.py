@@ -116,7 +116,7 @@ GOOD = {
         ({"delegates": 0}, "note", "XNNPACK is not used"),
         ({"logits": [float("nan"), 0.0, 0.0]}, "problem", "no finite number"),
         ({"logits": [0.0, 1.0, 0.0]}, "problem", "alike"),
-        ({"id": "103e243ae221"}, "problem", "not as it should"),
+        ({"id": "45dbcfba6a71"}, "problem", "not as it should"),
         ({"notes": ["INSTALLED MODEL REFUSED: x."]}, "note", "INSTALLED MODEL REFUSED"),
     ],
 )
