@@ -1,7 +1,7 @@
 """An update file: a tar of three plain files, manifest.json, manifest.sig and payload.tar.xz, in this order.
 
 Nothing is decompressed before the signature and the payload's hash were checked, and nothing is believed of the tar
-that the manifest does not say.
+that the manifest does not say: its headers are the plain ones of ustar, 512 bytes each, and no others are followed.
 """
 
 import hashlib
@@ -45,21 +45,20 @@ def read(stream: BinaryIO, keys: tuple[Path, ...]) -> Update:
     Raises NotTrusted, and UserError for what is no update file.
     """
     held: dict[str, bytes] = {}
+    start = 0
     try:
-        stream.seek(0)
-        with tarfile.open(fileobj=stream, mode="r:") as tar:
-            for name, most in _MOST.items():
-                member = tar.next()
-                if member is None or member.name != name or not _plain(member) or not 0 < member.size <= most:
-                    raise UserError(f"The file is no update of busi-kd: {name} is not where it should be.")
-                if name == PAYLOAD:
-                    start, size = member.offset_data, member.size
-                else:
-                    held[name] = tar.extractfile(member).read()
-            if tar.next() is not None:
-                raise UserError("The file is no update of busi-kd: it holds more than it should.")
+        for name, most in _MOST.items():
+            stream.seek(start)
+            size = _size(stream.read(tarfile.BLOCKSIZE), name, most)
+            start += tarfile.BLOCKSIZE
+            if name != PAYLOAD:
+                held[name] = stream.read(size)
+                start += _padded(size)
     except _DAMAGED as error:
         raise UserError(f"The file is no whole update of busi-kd ({error}); copy it again.") from error
+    stream.seek(start + _padded(size))
+    if any(stream.read(tarfile.BLOCKSIZE)):
+        raise UserError("The file is no update of busi-kd: it holds more than it should; get it again.")
     manifest, by = manifests.read(held[MANIFEST], held[SIGNATURE], keys)
     if manifest.payload.bytes != size:
         raise UserError("The update's payload has not the size that its manifest says; copy the file again.")
@@ -104,6 +103,23 @@ def unpack(stream: BinaryIO, update: Update, folder: Path) -> None:
         raise UserError(f"The update's files cannot be unpacked ({error}); copy it again.") from error
     if left:
         raise UserError(f"The update lacks {len(left)} of its files, such as {min(left)}; copy it again.")
+
+
+def _size(header: bytes, name: str, most: int) -> int:
+    """Bytes of the plain file `name`, of its 512 bytes of header. Raises TarError and UserError.
+
+    `tarfile` itself would follow a long name or a PAX header first: it reads them whole, however large, and matches
+    them in quadratic time, and nobody has signed them yet.
+    """
+    member = tarfile.TarInfo.frombuf(header, "ascii", "surrogateescape")
+    if member.name != name or not _plain(member) or not 0 < member.size <= most:
+        raise UserError(f"The file is no update of busi-kd: {name} is not where it should be; get it again.")
+    return member.size
+
+
+def _padded(size: int) -> int:
+    """Bytes that a file of that size takes in a tar."""
+    return -(-size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
 
 
 def _plain(member: tarfile.TarInfo) -> bool:

@@ -1,12 +1,13 @@
 """The newest update for this machine on the memory sticks that are plugged in."""
 
+import os
 from pathlib import Path
 
 from device.errors import UserError
 from device.page.usb import sticks
 from device.update import archive, manifest
 from device.update.archive import Update
-from device.update.manifest import SUFFIX, Machine
+from device.update.manifest import MOST_UPDATE, SUFFIX, Machine
 
 MOST = 64  # files that are looked at on a stick
 
@@ -23,6 +24,8 @@ def find(keys: tuple[Path, ...], machine: Machine, older: bool = False, root: Pa
         for path in _named(stick.folder):
             try:
                 with open(path, "rb") as stream:
+                    if os.fstat(stream.fileno()).st_size > MOST_UPDATE:
+                        raise UserError(f"The file is larger than any update ({MOST_UPDATE} bytes); get it again.")
                     update = archive.read(stream, keys)
                 manifest.fits(update.manifest, machine, older)
             except UserError as error:
