@@ -70,11 +70,12 @@ class Scripted:
 
 
 class SlowToLoad(Scripted):
-    """Takes `seconds` to be made in any other process than `parent`, as a processor does that is slow to import."""
+    """In any other process than `parent` it is made only when somebody has opened the pipe `gate` for writing and
+    closed it again, as by a processor that is slow to import."""
 
-    def __init__(self, parent: int, seconds: float, script: str) -> None:
+    def __init__(self, parent: int, gate: str, script: str) -> None:
         if os.getpid() != parent:
-            time.sleep(seconds)
+            Path(gate).read_bytes()
         super().__init__(script)
 
 

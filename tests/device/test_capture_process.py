@@ -4,6 +4,8 @@ import os
 import select
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -22,6 +24,17 @@ from device.errors import UserError
 from device.latest import Latest
 
 ROOT = Path(__file__).parents[2]
+HANG_S = process.HANG_S  # the real limit, for a source that hangs on purpose
+LIMITS = ("OPEN_S", "HANG_S", "END_S", "DEAD_S")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def patient() -> Iterator[None]:
+    """A child that is only slow, on a busy machine, is waited for; a test of a limit sets that limit itself."""
+    with pytest.MonkeyPatch.context() as patched:
+        for name in LIMITS:
+            patched.setattr(process, name, float(PATIENCE_S))
+        yield
 
 
 def grab(source: capture.Source) -> capture.Frame:
@@ -33,10 +46,19 @@ def grab(source: capture.Source) -> capture.Frame:
             continue
 
 
-def failure(source: capture.Source) -> capture.CaptureError:
-    with pytest.raises(capture.CaptureError) as caught:
-        grab(source)
+def failure(source: capture.Source, hangs: bool = False) -> capture.CaptureError:
+    """What the next grab fails with. hangs: the source does not return any more, so the real limit ends it."""
+    with pytest.MonkeyPatch.context() as patched:
+        if hangs:
+            patched.setattr(process, "HANG_S", HANG_S)
+        with pytest.raises(capture.CaptureError) as caught:
+            grab(source)
     return caught.value
+
+
+def grabs(marker: Path) -> list[int]:
+    """The number of the process that grabbed, for each grab so far."""
+    return [int(line) for line in marker.read_text().split()] if marker.exists() else []
 
 
 def test_frames_arrive_as_they_were_in_any_size_and_number_of_channels() -> None:
@@ -95,7 +117,7 @@ def test_each_failure_has_its_name_and_the_source_opens_again(script: str, kind:
     for _ in range(2):
         source.open()
         assert grab(source).pixels[0, 0] == 5
-        found = failure(source)
+        found = failure(source, hangs=kind is Hung)
         assert type(found) is kind
         assert words in str(found)
         source.close()
@@ -110,14 +132,14 @@ def test_a_process_whose_source_says_what_is_wrong_is_kept(script: str, kept: bo
     for _ in range(3):
         source.open()
         assert grab(source).pixels[0, 0] == 1
-        failure(source)
+        failure(source, hangs=script.endswith("h"))
         assert Path(f"{marker}.closed").exists() == kept, "what it holds is let go of at once"
     source.close()
-    processes = set(marker.read_text().split())
+    processes = set(grabs(marker))
     assert len(processes) == (1 if kept else 3)
     for number in processes:
         with pytest.raises(ProcessLookupError):
-            os.kill(int(number), 0)
+            os.kill(number, 0)
 
 
 def test_one_that_gives_frames_is_not_opened_twice(tmp_path: Path) -> None:
@@ -127,7 +149,7 @@ def test_one_that_gives_frames_is_not_opened_twice(tmp_path: Path) -> None:
         source.open()
         assert grab(source).pixels[0, 0] == 1
     source.close()
-    assert len(set(marker.read_text().split())) == 2
+    assert len(set(grabs(marker))) == 2
 
 
 def grab_sequence(source: ProcessSource) -> int:
@@ -158,13 +180,26 @@ def test_an_opening_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None
     source.close()
 
 
-def test_a_process_that_is_slow_to_load_is_no_source_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_is_slow_to_load_is_no_source_that_hangs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """An emulated Pi under load took longer for the imports alone than an opening may take, and never got a picture."""
-    monkeypatch.setattr(process, "OPEN_S", 1.0)
-    source = ProcessSource(SlowToLoad, parent=os.getpid(), seconds=1.5, script="7")
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    monkeypatch.setattr(process, "OPEN_S", 0.5)
+
+    def let_it_load() -> None:
+        with open(gate, "w"):  # from here on the process is there, and waits
+            threading.Event().wait(1.0)  # twice as long as an opening may take
+            monkeypatch.setattr(process, "OPEN_S", float(PATIENCE_S))  # the opening itself may be slow, too
+
+    loading = threading.Thread(target=let_it_load, daemon=True)
+    loading.start()
+    source = ProcessSource(SlowToLoad, parent=os.getpid(), gate=str(gate), script="7")
     source.open()
     assert grab(source).pixels[0, 0] == 7
     source.close()
+    loading.join()
     monkeypatch.setattr(process, "START_S", 0.1)
     with pytest.raises(Hung, match="did not answer"):
         source.open()
@@ -180,12 +215,13 @@ def test_what_is_no_failure_goes_on(tmp_path: Path) -> None:
     assert [type(one) for one in said[1::2]] == [capture.Undecodable, capture.NoData]
 
 
-def test_silence_is_not_knowledge() -> None:
+def test_silence_is_not_knowledge(monkeypatch: pytest.MonkeyPatch) -> None:
     source = ProcessSource(Scripted, script="1h")
     source.open()
     grab(source)
     with pytest.raises(capture.NoAnswer):
         source.grab(0.05)
+    monkeypatch.setattr(process, "END_S", 0.0)  # it hangs, and has nothing to close
     source.close()
 
 
@@ -213,19 +249,21 @@ def test_a_source_that_is_not_live_is_only_asked_for_what_is_wanted(tmp_path: Pa
     source.open()
     grab(source)
     source.close()
-    assert len(marker.read_text().split()) == 1
+    assert len(grabs(marker)) == 1
     assert (tmp_path / "grabs.closed").exists(), "asked to end, it closes the source first"
 
 
-def test_closing_ends_a_process_that_hangs(tmp_path: Path) -> None:
+def test_closing_ends_a_process_that_hangs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     marker = tmp_path / "grabs"
     source = ProcessSource(Scripted, script="h", marker=str(marker))
     source.open()
-    with pytest.raises(capture.NoAnswer):
-        source.grab(0.5)
+    while not grabs(marker):
+        with pytest.raises(capture.NoAnswer):
+            source.grab(0.05)
+    monkeypatch.setattr(process, "END_S", 0.1)
     source.close()
     with pytest.raises(ProcessLookupError):
-        os.kill(int(marker.read_text().split()[0]), 0)
+        os.kill(grabs(marker)[0], 0)
     source.close()
 
 
@@ -234,18 +272,22 @@ def test_a_killed_parent_takes_the_child_with_it(tmp_path: Path) -> None:
     marker = tmp_path / "grabs"
     code = f"""
 import sys; sys.path[:0] = [{str(ROOT)!r}, {str(Path(__file__).parent)!r}]
-from device.capture.process import ProcessSource
+from device.capture import NoAnswer, process
 from faulty_sources import Scripted
-source = ProcessSource(Scripted, script="1h", marker={str(marker)!r})
-source.open(); source.grab(60.0)
-try:
-    source.grab(1.0)
-except Exception: print("hangs", flush=True)
+process.HANG_S = {float(PATIENCE_S)}
+source = process.ProcessSource(Scripted, script="1h", marker={str(marker)!r})
+source.open(); source.grab(process.HANG_S)
+while len(open({str(marker)!r}).readlines()) < 2:
+    try:
+        source.grab(0.05)
+    except NoAnswer:
+        pass
+print("hangs", flush=True)
 import time; time.sleep(600)
 """
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout.readline() == "hangs\n"
-        child = int(marker.read_text().split()[0])
+        child = grabs(marker)[0]
         os.kill(child, 0)
         descriptor = os.pidfd_open(child)
         parent.kill()
