@@ -8,6 +8,8 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -86,31 +88,41 @@ def test_a_real_daemons_figures_arrive_and_its_end_is_told(bundle_dir: Path, met
     assert not [one for one in ear.all if re.search("malignant|benign|normal", json.dumps(one.body))]
 
 
-def renew(metrics: Path, text: str, stop: threading.Event) -> None:
-    while not stop.wait(0.2):
-        files.write_text(metrics, text)
+@contextmanager
+def renewed(metrics: Path, text: str) -> Iterator[Callable[[str], None]]:
+    """A daemon's metrics file, written again and again, so that it is not stale however long the others take; gives
+    what sets another text."""
+    now, stop = [text], threading.Event()
+
+    def renew() -> None:
+        while not stop.wait(0.2):
+            files.write_text(metrics, now[0])
+
+    def say(text: str) -> None:
+        now[0] = text
+
+    writer = threading.Thread(target=renew)
+    writer.start()
+    try:
+        yield say
+    finally:
+        stop.set()
+        writer.join()
 
 
 def test_a_killed_process_is_told_by_its_last_will_and_figures_are_not_kept(
     metrics: Path, text: str, tmp_path: Path
 ) -> None:
-    stop = threading.Event()
-    writer = threading.Thread(target=renew, args=(metrics, text, stop))
-    writer.start()
-    try:
-        with broker(tmp_path / "broker") as there, listening(there.port) as ear:
-            with fleet(tmp_path / "fleet", metrics, broker="127.0.0.1", port=there.port) as running:
-                ear.wait("health", signal="ok")
-                running.process.send_signal(signal.SIGKILL)
-                will = ear.wait("status", online=False)
-            assert will.body["why"] == "connection lost"
-            with listening(there.port) as late:
-                assert late.wait("status").body == will.body
-                assert late.wait("about").retained
-            assert {one.leaf for one in late.all} == {"status", "about"}
-    finally:
-        stop.set()
-        writer.join()
+    with renewed(metrics, text), broker(tmp_path / "broker") as there, listening(there.port) as ear:
+        with fleet(tmp_path / "fleet", metrics, broker="127.0.0.1", port=there.port) as running:
+            ear.wait("health", signal="ok")
+            running.process.send_signal(signal.SIGKILL)
+            will = ear.wait("status", online=False)
+        assert will.body["why"] == "connection lost"
+        with listening(there.port) as late:
+            assert late.wait("status").body == will.body
+            assert late.wait("about").retained
+        assert {one.leaf for one in late.all} == {"status", "about"}
     assert SECRET not in str(ear.all)
     assert SECRET not in "".join(running.lines)
 
@@ -122,15 +134,15 @@ def test_after_the_broker_was_away_it_comes_back_and_tells_the_state_of_now(metr
             there.stop()  # keeps nothing: it has no persistence
             running.says("the connection was lost.")
             running.lines.clear()
-            files.write_text(metrics, 'busi_kd_signal{state="no cable"} 1\n')  # a change that the broker does not see
-            running.says("daemon running")
-            there.start()
-            running.says("connected")
-            with listening(there.port) as ear:
-                ear.wait("status", daemon="running")
-                ear.wait("about")
-                files.write_text(metrics, 'busi_kd_signal{state="ok"} 1\n')
-                ear.wait("health", signal="ok")
+            with renewed(metrics, 'busi_kd_signal{state="no cable"} 1\n') as say:  # the broker does not see it
+                running.says("daemon running")
+                there.start()
+                running.says("connected")
+                with listening(there.port) as ear:
+                    ear.wait("status", daemon="running")
+                    ear.wait("about")
+                    say('busi_kd_signal{state="ok"} 1\n')
+                    ear.wait("health", signal="ok")
     assert not any("Traceback" in line for line in running.lines)
 
 
