@@ -12,7 +12,7 @@ import aiohttp
 import cv2
 import numpy as np
 import pytest
-from page_served import Clock, play, serving, snapshots
+from page_served import PATIENCE_S, Clock, play, serving, snapshots
 
 from device.bundle import load_bundle
 from device.capture import Frame, NoData, NoSignal
@@ -26,26 +26,32 @@ from device.page.live import MAX_SIDE, STEPS, Hub, encoded
 from device.runtime import open_bundle
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A daemon that only answers late, on a busy machine, is waited for: it is not away, and no picture comes anew."""
+    monkeypatch.setattr(live_page, "ASK_S", PATIENCE_S)
+
+
+@pytest.mark.usefixtures("patient")
 def test_a_watcher_gets_snapshots_and_each_picture_once(running) -> None:
     async def scenario() -> None:
         async with serving(running.config) as served:
             watcher = await served.signed_in("watcher")
-            sequences, sizes = [], []
+            sequences, last = [], None
             async with watcher.live() as ws:
                 head = None
                 async for message in ws:
+                    if len(sequences) >= 10 and last is not None:
+                        break
                     if message.type == aiohttp.WSMsgType.BINARY:
                         picture = cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_UNCHANGED)
                         assert picture.shape[:2] == (head["height"], head["width"]) == (480, 640)
                         sequences.append(head["sequence"])
-                        sizes.append(len(message.data))
-                        if len(sequences) == 10:
-                            break
                     else:
                         said = message.json()
                         head = said if said["type"] == "picture" else head
-                        if said["type"] == "snapshot":
-                            last = said
+                        if said["type"] == "snapshot" and said["verdict"] is not None:
+                            last = said  # a daemon that is short of time has no young verdict at times, and says so
             assert sequences == sorted(set(sequences))
             assert last["signal"] == {"state": "ok", "detail": ""}
             assert last["synthetic"] is True
@@ -58,23 +64,34 @@ def test_a_watcher_gets_snapshots_and_each_picture_once(running) -> None:
     play(scenario)
 
 
-def test_each_picture_is_encoded_once_for_all(running) -> None:
+@pytest.mark.usefixtures("patient")
+def test_each_picture_is_encoded_once_for_all(running, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    def counted(about: dict, *more) -> tuple[bytes, int, int]:
+        made.append(about["sequence"])
+        return encoded(about, *more)
+
+    monkeypatch.setattr(live_page, "encoded", counted)
+
     async def scenario() -> None:
         async with serving(running.config) as served:
             assert served.page.hub.pictures == 0  # nobody watches, nothing is asked for
             browsers = [await served.signed_in("watcher") for _ in range(4)]
+            seen: list[set[int]] = [set() for _ in browsers]
 
-            async def ten(browser) -> set[int]:
-                seen = set()
+            async def look(browser, mine: set[int]) -> None:
                 async with browser.live() as ws:
                     async for message in ws:
                         if message.type == aiohttp.WSMsgType.TEXT and message.json()["type"] == "picture":
-                            seen.add(message.json()["sequence"])
-                            if len(seen) == 10:
-                                return seen
+                            mine.add(message.json()["sequence"])
+                        if len(set.intersection(*seen)) >= 10:  # all four got them, however slow each is
+                            return
 
-            seen = set().union(*await asyncio.gather(*map(ten, browsers)))
-            assert len(seen) <= served.page.hub.pictures < 30
+            await asyncio.gather(*map(look, browsers, seen))
+            assert set().union(*seen) <= set(made)
+            assert len(made) == len(set(made)), "each once, whoever gets it"
+            assert served.page.hub.pictures in (len(made), len(made) - 1)  # one may be in the making
 
     play(scenario)
 
