@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = "/usr/bin/chromium"
 PIN = "2468"
 FPS = 10
-PATIENCE_S = 30.0  # for what takes a moment on a busy machine; nothing waits so long that works
+PATIENCE_S = 120.0  # for what takes a moment on a busy machine; nothing waits so long that works
 MODEL = '[model]\nbundle = "{}"\ntrusted_keys = "{}/keys"\n'
 SEEDS = 80  # phantoms that are tried until the model says what is wanted
 

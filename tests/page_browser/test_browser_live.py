@@ -1,7 +1,6 @@
 """The live view in a real browser, before the real daemon: verdicts, what covers them, and the buttons."""
 
 import io
-import statistics
 import time
 import zipfile
 from collections.abc import Callable
@@ -13,20 +12,32 @@ import pytest
 from playwright.sync_api import expect
 
 from device import RESEARCH_NOTICE
+from device.page.live import SAY_S
 from tests.page_browser.running import PATIENCE_S, Device
 from tests.page_browser.visiting import Visit, change_machine
 
-DEADLINE_S = 1.0
-# When the page covers its verdict, by the machine's clock, which the daemon's lines are dated by as well.
-STAMP = """() => {
-  window.covers = [];
-  let before = document.body.dataset.cover;
-  new MutationObserver(() => {
-    const now = document.body.dataset.cover;
-    if (now !== undefined && before === undefined) window.covers.push(Date.now() / 1000);
-    before = now;
-  }).observe(document.body, { attributes: true });
-}"""
+# Each snapshot, and what the page shows in the moment in which it has taken it in, before anything else can happen. The
+# daemon dates its snapshots by the machine's clock, which its lines are dated by here as well.
+TAKEN = """(() => {
+  window.taken = [];
+  const add = WebSocket.prototype.addEventListener;
+  WebSocket.prototype.addEventListener = function (kind, listener) {
+    add.call(this, kind, (event) => {
+      listener(event);
+      if (kind !== "message" || event.data instanceof Blob) return;
+      const said = JSON.parse(event.data);
+      const cover = document.getElementById("cover");
+      if (said.type !== "snapshot" || cover === null) return;
+      window.taken.push({
+        at: said.at,
+        state: said.signal.state,
+        judged: said.verdict !== null,
+        label: document.getElementById("verdict").dataset.label,
+        covered: document.body.dataset.cover !== undefined && cover.checkVisibility(),
+      });
+    });
+  };
+})();"""
 
 
 @pytest.mark.parametrize("label", ["benign", "malignant", "abstain"])
@@ -77,16 +88,20 @@ def test_a_reader_hears_the_verdict_once_it_has_stood(
     assert technician.page.evaluate("window.spoken") == 0  # ten pictures on, and nothing was said anew
 
 
-def test_a_lost_signal_covers_verdict_and_picture_within_a_second(
+def test_a_lost_signal_covers_verdict_and_picture_at_once(
     technician: Visit, running: Device, pictures: dict[str, np.ndarray]
 ) -> None:
-    page, late = technician.page, []
+    """Each snapshot behind the edge says it, and none that says it leaves anything uncovered, even for a moment."""
+    page, edges = technician.page, []
+    technician.context.add_init_script(TAKEN)
+    technician.come_in()
     technician.verdict("benign")
-    page.evaluate(STAMP)
-    for lost in range(3):
-        edge = running.lose_signal()
-        page.wait_for_function("n => window.covers.length > n", arg=lost)
-        late.append(page.evaluate("window.covers.at(-1)") - edge)
+    for _ in range(3):
+        edges.append(running.lose_signal())
+        told = "one.at > edge && one.state === 'no device'"
+        page.wait_for_function(f"edge => window.taken.some(one => {told})", arg=edges[-1])
+        behind = page.evaluate("edge => window.taken.filter(one => one.at > edge)", edges[-1])
+        assert "ok" not in {one["state"] for one in behind[1:]}, "but for one that was in the making at the edge"
         technician.verdict("nothing")
         expect(page.locator(".verdict-word")).to_have_text(technician.text("signal.no device"))
         expect(page.locator("#cover")).to_contain_text(technician.text("signal-hint.no device"))
@@ -95,7 +110,24 @@ def test_a_lost_signal_covers_verdict_and_picture_within_a_second(
         running.show(pictures["benign"])
         technician.verdict("benign")
         expect(page.locator("#live canvas")).to_be_visible()
-    assert statistics.median(late) <= DEADLINE_S, late
+    taken = page.evaluate("window.taken")
+    lost = [one for one in taken if one["state"] != "ok"]
+    assert len(lost) >= len(edges)
+    assert all(one["covered"] and one["label"] == "nothing" and not one["judged"] for one in lost), lost
+    assert any(not one["covered"] and one["label"] == "benign" for one in taken), "else nothing was seen"
+
+
+def test_silence_and_age_cover_within_a_second(technician: Visit) -> None:
+    """The limits themselves, of the page that runs: where no word comes at all, they are what covers."""
+    live = technician.page.evaluate(
+        "async () => { const { SILENT_MS, oldest, outdated } = await import('/static/js/live.js');"
+        " const judged = { signal: { state: 'ok' }, verdict: {}, age_s: 0, fps: 10 };"
+        " const after = ms => outdated({ open: true, ever: true, heard: 0, snapshot: judged }, ms);"
+        " return { silent: SILENT_MS, oldest: oldest(10), word: [0, SILENT_MS, SILENT_MS + 1].map(after) }; }"
+    )
+    assert live["word"] == [None, None, "silent"]
+    assert live["silent"] < 1000 * live["oldest"] <= 1000
+    assert 1000 * SAY_S < live["silent"], "a device that is well speaks sooner"
 
 
 def test_a_daemon_that_hangs_does_not_leave_its_verdict_standing(technician: Visit, running: Device) -> None:
