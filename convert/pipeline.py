@@ -99,7 +99,7 @@ def convert(
     with files.folder_beside(out) as aside:
         log = _free(out.with_name(out.name + ".converter.log"))
         content = _convert_into(aside, subject, split, wanted, log)
-        log.unlink()  # a failed converter leaves it
+        log.unlink(missing_ok=True)  # a failed converter leaves it
         write_split(aside / FILE, split, data)  # so that the bundles can be evaluated without the run folder
         report.write(aside, run, subject.recipe, content, subject.held_out, subject.outlined)
         if content.reasons:

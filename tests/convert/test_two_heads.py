@@ -229,8 +229,6 @@ def test_a_conversion_with_a_spoilt_mask_ships_nothing_and_leaves_its_report(
     monkeypatch.setattr(pipeline.tflite, "write_variants", lambda *_: made)
     monkeypatch.setattr(pipeline, "run_masks", shifted)
     out = tmp_path / "bundles"
-    log = tmp_path / "bundles.log"
-    log.write_text("nothing was converted")
     call = ["convert", run, "--data", data, "--recipe", recipe, "--variants", "float32", "--out", out]
     assert command.main([str(one) for one in call]) == Refused.exit_status
     assert "float32 has masks with a mean Dice of" in capsys.readouterr().err
