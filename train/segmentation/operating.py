@@ -8,7 +8,7 @@ from train.segmentation.results import SegResult
 from train.segmentation.study import Row, SegStudy
 from train.studies.grid.results import Pictures, decisive
 from train.studies.grid.study import Key
-from train.studies.out_of_fold_page import Asked, write
+from train.studies.out_of_fold_page import Asked, held_out, write
 
 FOLDER = "operating-point"
 
@@ -43,7 +43,7 @@ def asked(out: Path, study: SegStudy, row: Row, results: dict[Key, SegResult]) -
         results=tuple(own),
         planned=len(jobs),
         folds=tuple(sorted({job.fold for job in jobs})),
-        held_out=frozenset((job.seed, job.fold) for job in jobs if job.recipe.split.val_fold not in study.decide),
+        held_out=held_out(jobs, study.decide),
         recipe=decisive(row.recipe),
         target_sensitivity=convert.target_sensitivity,
         coverage=convert.coverage,

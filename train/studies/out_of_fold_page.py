@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from train.calibrate import CERTAIN, abstain_limit, operating_point
 from train.evaluation.intervals import drawn_groups, number, percent
 from train.outputs import whole_folder
 from train.studies.grid.results import Pictures, Result, decisive
-from train.studies.grid.study import Key, Row, Study
+from train.studies.grid.study import Job, Key, Row, Study
 from train.studies.out_of_fold import (
     COVERAGES,
     POINTS,
@@ -66,6 +67,11 @@ class Asked:
     again: str
 
 
+def held_out(jobs: Sequence[Job], decide: Collection[int]) -> frozenset[tuple[int, int]]:
+    """Seed and fold of the jobs whose validation part lies in a fold that the study does not decide on."""
+    return frozenset((job.seed, job.fold) for job in jobs if job.recipe.split.val_fold not in decide)
+
+
 def of_grid(study: Study, row: Row, results: dict[Key, Result]) -> Asked:
     """A row of `busi-kd train grid`.
 
@@ -78,7 +84,7 @@ def of_grid(study: Study, row: Row, results: dict[Key, Result]) -> Asked:
         results=tuple(results[job.key] for job in jobs if job.key in results),
         planned=len(jobs),
         folds=tuple(sorted({job.fold for job in jobs})),
-        held_out=frozenset((job.seed, job.fold) for job in jobs if job.recipe.split.val_fold not in study.decide),
+        held_out=held_out(jobs, study.decide),
         recipe=decisive(row.recipe),
         target_sensitivity=row.recipe.convert.target_sensitivity,
         coverage=row.recipe.convert.coverage,
