@@ -11,13 +11,14 @@ import mmap
 import os
 import select
 import time
+from pathlib import Path
 from typing import Any
 
 from device.capture import Busy, CaptureError, Changed, Frame, NoData, NoDevice, Undecodable, Unsupported
 from device.capture.choice import COSTS, RANGES, absence, choose_offer, is_limited
 from device.capture.decoder import Decoder
 from device.capture.edid import default_edid
-from device.capture.find import AUTO, card, open_device
+from device.capture.find import AUTO, await_end, card, controller, open_device
 from device.capture.offers import offers
 from device.capture.pace import checked_fps
 from device.capture.pixels import Layout
@@ -75,6 +76,7 @@ class V4L2Source:
     def _forget(self) -> None:
         self._descriptor: int | None = None
         self._path = ""
+        self._controller: Path | None = None
         self._maps: list[mmap.mmap] = []
         self._input: int | None = None
         self._timings: Any | None = None  # v4l2_bt_timings that were set
@@ -85,8 +87,9 @@ class V4L2Source:
         """Find the device, take up what its source sends, start to stream. Raises UserError or a CaptureError."""
         self.close()
         self._descriptor, self._path = open_device(self.device)
-        self.identity = f"v4l2 {card(self._descriptor)}"
+        self._controller = controller(self._path)
         try:
+            self.identity = f"v4l2 {card(self._descriptor)}"
             self._start()
         except OSError as error:
             failure = self._failure(error)
@@ -239,6 +242,7 @@ class V4L2Source:
         if number == errno.EAGAIN:
             return NoData(f"{self._path}: no frame came")
         if number in (errno.ENODEV, errno.ENXIO, errno.ENOENT) or not os.path.exists(self._path):
+            await_end(self._controller)  # who is told of it will close the node
             return NoDevice(f"{self._path} is gone")
         if number == errno.EBUSY:
             return Busy(f"{self._path} is held by another program")

@@ -5,6 +5,7 @@ the virtual host controller. Descriptors and the stream are those of the USB Dev
 1.0, over a bulk endpoint, since the emulated bus has no isochronous transfers.
 """
 
+import contextlib
 import os
 import socket
 import struct
@@ -166,10 +167,11 @@ class Grabber:
 
 
 def node() -> str | None:
-    """The capture node of the grabber, once the driver has made it."""
+    """The capture node of the grabber, once the driver has made it; None again when it has gone."""
     for path in Path("/sys/class/video4linux").iterdir():
-        if "USB Video" in (path / "name").read_text() and (path / "index").read_text().strip() == "0":
-            return os.path.join("/dev", path.name)
+        with contextlib.suppress(OSError):  # it goes while it is looked at
+            if "USB Video" in (path / "name").read_text() and (path / "index").read_text().strip() == "0":
+                return os.path.join("/dev", path.name)
     return None
 
 

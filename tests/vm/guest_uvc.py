@@ -7,6 +7,7 @@ import json
 import sys
 import time
 import traceback
+from pathlib import Path
 
 import cv2
 import grabber
@@ -16,6 +17,7 @@ import numpy as np
 from device.capture import CaptureError, NoData, Undecodable
 from device.capture.v4l2 import V4L2Source
 
+MEDIA = Path("/sys/bus/media/devices")
 PATIENCE_S = 60.0
 
 
@@ -80,7 +82,7 @@ def scenes() -> dict:
     device.frames = None
     told["silent"] = grab_until(source, "no data")
     device.unplug()
-    told["unplugged"] = grab_until(source, "no device")
+    told["unplugged"] = grab_until(source, "no device") | {"left": [path.name for path in MEDIA.iterdir()]}
     source.close()
     plugged([picture()])
     source.open()

@@ -48,4 +48,5 @@ def test_frames_of_another_size_are_taken_up_by_opening_again(told: dict) -> Non
 def test_silence_and_the_pulled_plug_have_their_names_and_a_new_plug_is_found(told: dict) -> None:
     assert told["silent"]["state"] == "no data"
     assert told["unplugged"]["state"] == "no device"
+    assert told["unplugged"]["left"] == []  # closed any earlier, Linux 6.1 falls over its own feet (find.await_end)
     assert told["again"] == told["plain"]
