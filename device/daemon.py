@@ -17,7 +17,7 @@ from device import (
     report,
 )
 from device.bundle import Bundle
-from device.capture import Frame, Source
+from device.capture import Frame, NoRegion, Source
 from device.capture.pump import Grabbed, Pump, Signal
 from device.judge import UNCHANGED_S, BadFrame, Judge, Snapshot
 from device.keep import Keeper
@@ -146,6 +146,8 @@ class Daemon:
             grabbed = self._next(max(0.0, min(POLL_S, self._ticked + TICK_S - now, until - now)))
             if grabbed is not None:
                 self._judge(grabbed)
+            if self._pump.signal.state == NoRegion.state:
+                self.seen = None  # cut by a region that holds no more, perhaps with a name in it: not shown, not kept
             self._tell_absence()
             self._pump.watch(STALL_S)
             if self.keep is not None:

@@ -110,6 +110,8 @@ class Hub:
             self._sequence, self.pictures = about["sequence"], self.pictures + 1
             head = {"type": "picture", "sequence": about["sequence"], "width": width, "height": height}
             self.head, self.jpeg = json.dumps(head), jpeg
+        elif snapshot["sequence"] is None:  # nor must whoever comes next see one that the daemon has let go of
+            self._sequence = self.jpeg = None
         self._take(snapshot, about is not None)
 
     def _take(self, snapshot: dict[str, Any], picture: bool = False) -> None:

@@ -93,8 +93,12 @@ def test_a_region_is_drawn_on_the_uncut_screen_and_holds(screened) -> None:
             assert kept not in stored.load(regions).values()
             async with watcher.live() as ws:  # the daemon lets go of it as well, and finds one by itself
                 async for said in snapshots(ws):
-                    if not said["region"]["by_hand"]:
+                    if said["signal"]["state"] == "no region" and said["sequence"] is None:  # none that it has cut
                         break
+                async for said in snapshots(ws):
+                    if said["region"]["region"] is not None:
+                        break
+            assert said["region"]["by_hand"] is False
             (found,) = stored.load(regions).values()
             assert (found.state, str(found.region)) == ("found", said["region"]["region"])
 
