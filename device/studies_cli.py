@@ -58,9 +58,10 @@ def _list(store: Store, _: argparse.Namespace) -> int:
         items = len(database.items(store.connection, study.id))
         state = "ended" if study.ended else "interrupted" if study.interrupted else "open"
         exported = f", exported {study.exported[:10]}" if study.exported else ", not exported"
-        clock = "" if study.clock_synchronised is True else ", clock not known to be set"
+        notes = "" if study.clock_synchronised is True else ", clock not known to be set"
+        notes += ", SYNTHETIC: shows nobody" if study.synthetic else ""
         print(
-            f"{study.id}  {study.begun[:19]}Z  {items} items, {one.bytes / 1e6:.1f} MB, {state}{exported}{clock}, "
+            f"{study.id}  {study.begun[:19]}Z  {items} items, {one.bytes / 1e6:.1f} MB, {state}{exported}{notes}, "
             f"model {study.model} {study.bundle}" + (f"  {study.label}" if study.label else "")
         )
     print(f"{len(sized)} studies, {database.used_bytes(store.connection) / 1e6:.1f} MB")

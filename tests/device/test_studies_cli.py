@@ -2,15 +2,18 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from store_things import SUMMARY, picture, recorder, snapshot
+from store_things import ORIGIN, SUMMARY, Card, Clock, picture, recorder, snapshot
 
 from device import RESEARCH_NOTICE
 from device.main import main
 from device.store import AUDIT
 from device.store.audit import log_files
+from device.store.bounds import Limits
+from device.store.recorder import Recorder
 
 
 @pytest.fixture
@@ -43,6 +46,14 @@ def test_list_and_show(folder: Path, capsys: pytest.CaptureFixture) -> None:
     assert _run(folder, "show", study[:4]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert (shown["notice"], shown["study"]["id"], len(shown["items"])) == (RESEARCH_NOTICE, study, 2)
+
+
+def test_a_study_of_phantoms_says_so_in_the_list(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    with Recorder(tmp_path / "s", replace(ORIGIN, synthetic=True), Limits(), Clock(), Card(10**10), print) as kept:
+        kept.save_frame(picture(), snapshot(), True)
+    capsys.readouterr()
+    assert _run(tmp_path / "s", "list") == 0
+    assert "not exported, SYNTHETIC: shows nobody, model busi-test" in capsys.readouterr().out.splitlines()[1]
 
 
 def test_export_then_delete(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
