@@ -1,30 +1,14 @@
 """Teacher, student and trunks: the paper's sizes, the input convention, and every way weights can be wrong."""
 
-from pathlib import Path
-
 import pytest
 import torch
+from built_networks import SMALL, random, refused
 from torch import nn
 
 from device.errors import UserError
 from train.networks.backbone import Luma, build, feature_count, mebibytes
 from train.networks.teacher import build_teacher
-from train.recipe import NetworkRecipe, TeacherRecipe, load_recipe
-
-SMALL = (64, 64)
-
-
-def random(name: str, **changes: float) -> NetworkRecipe:
-    return NetworkRecipe(name, "random", **changes)
-
-
-def refused(recipe: NetworkRecipe, weights_dir: Path | None, *parts: str, size: tuple[int, int] = SMALL) -> None:
-    with pytest.raises(UserError) as caught:
-        build(recipe, size, weights_dir, 3)
-    said = str(caught.value)
-    assert "\n" not in said
-    for part in parts:
-        assert part in said
+from train.recipe import TeacherRecipe, load_recipe
 
 
 @pytest.fixture(scope="module")

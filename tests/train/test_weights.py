@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from built_networks import SMALL, refused
 from safetensors.torch import load_file, save_file
 
 from device.errors import UserError
@@ -24,21 +25,6 @@ from train.networks.backbone import build, feature_count
 from train.networks.teacher import build_teacher
 from train.networks.trunks import ResNetV2Stage3
 from train.recipe import NetworkRecipe, load_recipe
-
-SMALL = (64, 64)
-
-
-def random(name: str, **changes: float) -> NetworkRecipe:
-    return NetworkRecipe(name, "random", **changes)
-
-
-def refused(recipe: NetworkRecipe, weights_dir: Path | None, *parts: str, size: tuple[int, int] = SMALL) -> None:
-    with pytest.raises(UserError) as caught:
-        build(recipe, size, weights_dir, 3)
-    said = str(caught.value)
-    assert "\n" not in said
-    for part in parts:
-        assert part in said
 
 
 @pytest.fixture
