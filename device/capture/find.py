@@ -18,7 +18,7 @@ DEV = Path("/dev")
 NO_SOURCES = ("bcm2835-isp", "bcm2835-codec", "pispbe", "rpivid", "rpi-hevc-dec")
 _CAPTURE, _STREAMING = 0x1, 0x04000000  # <linux/videodev2.h>: V4L2_CAP_*
 _MEMORY_TO_MEMORY = 0x4000 | 0x8000  # single- and multi-planar
-_LINUX = Path("/sys/class/video4linux")
+_NODES = Path("/sys/class/video4linux")
 _LET_GO_S = 0.5  # some milliseconds are enough; a source in its own process must answer within process.HANG_S
 _GONE = (errno.ENOENT, errno.ENODEV, errno.ENXIO)
 
@@ -67,18 +67,18 @@ def card(descriptor: int) -> str:
 
 def controller(path: str) -> Path | None:
     """Where the kernel keeps the media controller of a device node; None when it has none."""
-    owner = (_LINUX / os.path.basename(os.path.realpath(path)) / "device").resolve()
+    owner = (_NODES / os.path.basename(os.path.realpath(path)) / "device").resolve()
     return next(owner.glob("media[0-9]*"), None)
 
 
-def await_end(controller: Path | None) -> None:
-    """Wait, half a second at most, until the driver of a device that was pulled out has given up its controller.
+def await_end(held: Path | None) -> None:
+    """Wait, half a second at most, until the driver of a pulled device has given up `held`, its controller.
 
     Who closes such a node a moment earlier races with the driver, and Linux 6.1 takes that amiss: its
     media_device_unregister_entity follows a pointer that the driver has just cleared, and kills who has closed it.
     """
     until = time.monotonic() + _LET_GO_S
-    while controller is not None and controller.exists() and time.monotonic() < until:
+    while held is not None and held.exists() and time.monotonic() < until:
         time.sleep(0.005)
 
 
