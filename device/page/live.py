@@ -86,7 +86,7 @@ class Hub:
 
     async def _ask(self) -> None:
         if not self.watchers:  # whoever comes next must not see a picture of minutes ago
-            self._sequence = self.jpeg = None
+            self._drop_picture()
         wanted = {"ask": "live", "picture": self.watchers > 0, "after": self._sequence}
         try:
             await self._asked(await self._client.ask(wanted, ASK_S))
@@ -96,7 +96,7 @@ class Hub:
             why = f"what the daemon answers is not understood ({type(error).__name__}); is it of another version?"
         else:
             return
-        self._sequence = self.jpeg = None
+        self._drop_picture()
         self._take(away(why))
 
     async def _asked(self, message: Message) -> None:
@@ -111,8 +111,11 @@ class Hub:
             head = {"type": "picture", "sequence": about["sequence"], "width": width, "height": height}
             self.head, self.jpeg = json.dumps(head), jpeg
         elif snapshot["sequence"] is None:  # nor must whoever comes next see one that the daemon has let go of
-            self._sequence = self.jpeg = None
+            self._drop_picture()
         self._take(snapshot, about is not None)
+
+    def _drop_picture(self) -> None:
+        self._sequence = self.jpeg = None
 
     def _take(self, snapshot: dict[str, Any], picture: bool = False) -> None:
         now, before, self.snapshot = time.monotonic(), self.snapshot, snapshot
