@@ -10,9 +10,8 @@ from pathlib import Path
 from device import files
 from device.errors import UserError
 from device.page.refuse import Refusal
-from device.store import make_folder
+from device.store import LEAVING, make_folder
 
-FOLDER = ".leaving"  # in the folder of the studies; neither the recorder nor `studies` looks into it
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -24,7 +23,7 @@ def room(studies: Path) -> Iterator[Path]:
     """
     try:
         with ExitStack() as stack:
-            shelf = studies / FOLDER
+            shelf = studies / LEAVING
             make_folder(shelf)
             with files.held(shelf, "export", wait=True):  # so that nobody clears the new one before it is held
                 _clear(shelf)
@@ -41,7 +40,7 @@ def room(studies: Path) -> Iterator[Path]:
 
 def clear(studies: Path) -> None:
     """Delete what exports that were killed have left there; none that runs. Raises OSError."""
-    shelf = studies / FOLDER
+    shelf = studies / LEAVING
     if shelf.is_dir():
         with files.held(shelf, "export", wait=True):
             _clear(shelf)

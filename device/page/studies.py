@@ -21,7 +21,7 @@ from device.page import arrival, leaving
 from device.page.page import PAGE, Page, Route, body_of, page_of
 from device.page.refuse import Refusal, ok
 from device.page.usb import sticks
-from device.store import database, outlines, pictures
+from device.store import LEAVING, database, outlines, pictures
 from device.store.database import Study
 from device.store.store import Store, because, is_open
 
@@ -155,7 +155,7 @@ async def tidy(app: web.Application) -> None:
     try:
         await asyncio.get_running_loop().run_in_executor(None, leaving.clear, folder)
     except OSError as error:
-        log.say(f"page: {folder / leaving.FOLDER} cannot be cleared ({because(error)}); correct its permissions.")
+        log.say(f"page: {folder / LEAVING} cannot be cleared ({because(error)}); correct its permissions.")
 
 
 async def _in_store(page: Page, work: Callable[[Store], Any]) -> Any:

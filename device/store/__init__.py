@@ -14,6 +14,7 @@ from device import files
 
 FOLDER = Path("/var/lib/busi-kd/studies")
 DATABASE, PICTURES, AUDIT, LOCK = "studies.sqlite", "pictures", "audit", "recorder.lock"
+LEAVING = ".leaving"  # what is on its way out, for as long as an export of the page takes; no part of the studies
 _TIMESYNC = Path("/run/systemd/timesync")
 
 
@@ -69,3 +70,15 @@ def make_folder(folder: Path) -> None:
     folder.chmod(0o750)
     owned_like(folder, folder.parent)
     files.sync_folder(folder.parent)
+
+
+def lent_bytes(folder: Path) -> int:
+    """What running exports of the page take of the card under `folder`, the studies, until they have ended."""
+
+    def size(path: Path) -> int:
+        try:
+            return path.lstat().st_blocks * 512
+        except OSError:  # its export has just ended
+            return 0
+
+    return sum(size(Path(at, name)) for at, _, names in os.walk(folder / LEAVING) for name in names)

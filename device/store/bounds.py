@@ -62,18 +62,17 @@ def too_old(found: list[Sized], limits: Limits, now: Stamp, open_study: str | No
 
 
 def make_room(
-    found: list[Sized], limits: Limits, open_study: str | None, needed: int, used: int, free: int
+    found: list[Sized], limits: Limits, open_study: str | None, needed: int, used: int, free: int, lent: int = 0
 ) -> list[Sized]:
     """What has to be deleted before `needed` bytes are written; mostly nothing.
 
-    used: bytes of the store, free: of its file system. Raises NotSaved when deleting what may go would not be enough:
-    then nothing is to be deleted at all.
+    used: bytes of the store, free: of its file system, lent: what exports hold of that until they have ended; for as
+    long they may take of the reserve, and no study goes for them. Raises NotSaved when deleting what may go would not
+    be enough, or while an export takes the last room: then nothing is to be deleted at all.
     """
     over_size = used + needed - limits.max_bytes
-    over_free = needed + limits.reserve_bytes - free
+    over_free = needed + limits.reserve_bytes - free - lent
     missing = max(over_size, over_free)
-    if missing <= 0:
-        return []
     chosen, gained = [], 0
     for one in may_go(found, limits, open_study):
         if gained >= missing:
@@ -82,6 +81,8 @@ def make_room(
         gained += one.bytes
     if gained < missing:
         raise NotSaved(_refusal(limits, over_size > over_free, free))
+    if free + gained < needed:
+        raise NotSaved("Not saved: an export takes the last room on the card; save again once it has ended.")
     return chosen
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from device import log, schema
 from device.errors import UserError
 from device.judge import Snapshot
-from device.store import Clock, NotSaved, Stamp, boot_id, database, outlines, pictures, system_clock
+from device.store import Clock, NotSaved, Stamp, boot_id, database, lent_bytes, outlines, pictures, system_clock
 from device.store.audit import AuditLog
 from device.store.bounds import ROW_BYTES, Limits
 from device.store.database import Item, Study
@@ -278,7 +278,8 @@ class Recorder:
         try:
             if needed:
                 open_study = self._study.id if self._study else None
-                store.make_room(self.limits, open_study, needed, self._disk_usage(store.folder).free)
+                lent = lent_bytes(store.folder)  # first: what an export writes in between must not count twice
+                store.make_room(self.limits, open_study, needed, self._disk_usage(store.folder).free, lent)
             if name is not None:
                 pictures.write(store.pictures, name, data)
             committing = True

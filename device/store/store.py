@@ -133,8 +133,9 @@ class Store:
         for study in studies:
             pictures.remove_study(self.pictures, study.id)
 
-    def make_room(self, limits: Limits, open_study: str | None, needed: int, free: int) -> None:
-        """Delete what the limits say before `needed` bytes are written; free: bytes of the file system, before that.
+    def make_room(self, limits: Limits, open_study: str | None, needed: int, free: int, lent: int = 0) -> None:
+        """Delete what the limits say before `needed` bytes are written; free, lent: bytes of the file system, before
+        that, as bounds.make_room has them.
 
         Raises NotSaved when there would still be no room; then only what is too old has gone. Raises sqlite3.Error.
         """
@@ -143,7 +144,7 @@ class Store:
             self.delete_all([one.study for one in old], "age")
             free += sum(one.bytes for one in old)
         used = database.used_bytes(self.connection)
-        chosen = bounds.make_room(self.sized(), limits, open_study, needed, used, free)
+        chosen = bounds.make_room(self.sized(), limits, open_study, needed, used, free, lent)
         if chosen:
             self.delete_all([one.study for one in chosen], "room")
 

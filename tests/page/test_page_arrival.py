@@ -10,7 +10,8 @@ import pytest
 from page_served import Browser, play, serving
 from test_page_studies import exported
 
-from device.page import arrival, leaving
+from device.page import arrival
+from device.store import LEAVING
 from tests.device.store_things import picture, recorder, snapshot
 
 SMALL, LARGE = 1, 20  # pictures of 120 kB: all of it fits into the kernel's buffers, and not all
@@ -116,7 +117,7 @@ def test_a_study_counts_as_exported_once_all_of_it_was_read(
                 if then is stay and pictures == LARGE:
                     client.close()  # it wakes up, and has given up: until then the rest could not even be handed over
                 # The file goes when the server has done with the answer.
-                await browser.until(lambda: not any((tmp_path / "studies" / leaving.FOLDER).iterdir()))
+                await browser.until(lambda: not any((tmp_path / "studies" / LEAVING).iterdir()))
             assert (exported(tmp_path, study) is not None) is counts
 
     play(scenario)
@@ -145,7 +146,7 @@ def test_what_could_not_be_noted_spoils_no_answer_that_has_left(
             path = f"/api/studies/{study}.zip"
             client = await asyncio.get_running_loop().run_in_executor(None, asked, browser, path, read_and_hide)
             client.close()
-            await browser.until(lambda: not any((tmp_path / "studies" / leaving.FOLDER).iterdir()))
+            await browser.until(lambda: not any((tmp_path / "studies" / LEAVING).iterdir()))
 
     play(scenario)
     assert "could not be noted (Nothing was saved yet.)" in capsys.readouterr().out

@@ -12,6 +12,7 @@ import pytest
 from page_served import ROOT, configuration, play, serving
 
 from device.page import leaving
+from device.store import LEAVING
 from device.store.check import check
 from device.store.store import Store
 from tests.device.store_things import one_sentence, picture, recorder, snapshot
@@ -86,7 +87,7 @@ def test_every_export_is_made_beside_the_studies(alone: Path, tmp_path: Path, mo
                 assert (status, body[:2]) == (200, b"PK"), body
             for kind in ("zip", "dicom"):
                 assert (await browser.ask("POST", f"{path}/usb", {"kind": kind}))[0] == 200
-            await browser.until(lambda: not any((tmp_path / "studies" / leaving.FOLDER).iterdir()))
+            await browser.until(lambda: not any((tmp_path / "studies" / LEAVING).iterdir()))
 
     play(scenario)
 
@@ -96,7 +97,7 @@ def test_what_a_killed_export_has_left_goes_at_the_start_and_what_runs_stays(
 ) -> None:
     process, folder = exporting
     studies = tmp_path / "studies"
-    assert folder.is_relative_to(studies / leaving.FOLDER)
+    assert folder.is_relative_to(studies / LEAVING)
 
     async def started() -> bool:
         async with serving(alone):
@@ -109,7 +110,7 @@ def test_what_a_killed_export_has_left_goes_at_the_start_and_what_runs_stays(
     process.wait()
     assert (folder / "study.zip").exists()
     assert play(started) is False
-    assert list((studies / leaving.FOLDER).iterdir()) == []
+    assert list((studies / LEAVING).iterdir()) == []
 
 
 def test_the_recorder_takes_it_for_no_study(tmp_path: Path, exporting: tuple[subprocess.Popen, Path]) -> None:
