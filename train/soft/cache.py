@@ -97,10 +97,23 @@ def write_cache(path: Path, meta: CacheMeta, logits: np.ndarray, looks: np.ndarr
 
 
 def read_cache(path: Path, data: DataSet) -> Cache:
-    """Read a cache of `data` back.
+    """Read a cache of `data` back. Raises UserError as read_alone does, or when it is of another data set."""
+    cache = read_alone(path)
+    meta = cache.meta
+    strange = (set(meta.names) | set(meta.trained)) - {picture.name for picture in data.pictures}
+    if meta.data_fingerprint != data.fingerprint or strange:
+        raise UserError(
+            f"{path}: answers pictures of the data set {meta.data_name!r}, and {data.root} holds others; give the soft "
+            "targets of this data set."
+        )
+    return cache
+
+
+def read_alone(path: Path) -> Cache:
+    """Read a cache back where its data set is not at hand; that it is of the right one is for the caller to see.
 
     Raises UserError: no such file, no cache or one of another version, altered since it was written, unknown or missing
-    keys, logits of another shape or not finite, another data set, other classes.
+    keys, logits of another shape or not finite, other classes.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -128,20 +141,15 @@ def read_cache(path: Path, data: DataSet) -> Cache:
         raise UserError(f"{path}: holds logits that are not finite; train its teacher with a lower lr.")
     if meta.classes != CLASSES:
         raise UserError(f"{path}: classes {meta.classes}, but this software uses {CLASSES}; make it again.")
-    strange = (set(meta.names) | set(meta.trained)) - {picture.name for picture in data.pictures}
-    if meta.data_fingerprint != data.fingerprint or strange:
-        raise UserError(
-            f"{path}: answers pictures of the data set {meta.data_name!r}, and {data.root} holds others; give the soft "
-            "targets of this data set."
-        )
     return Cache(path, meta, logits, looks, header["sha256"])
 
 
-def read_folders(folders: Sequence[Path], data: DataSet) -> list[Cache]:
+def read_folders(folders: Sequence[Path], data: DataSet | None) -> list[Cache]:
     """All caches of `data` in the folders, each of which holds them itself or in `cache`; sorted by their content.
 
-    The same file in two folders counts once. Raises UserError as read_cache does, when a folder holds none, or when two
-    caches hold answers of one teacher, which would count twice.
+    data: None where it is not at hand, as with read_alone. The same file in two folders counts once. Raises UserError
+    as read_cache does, when a folder holds none, or when two caches hold answers of one teacher, which would count
+    twice.
     """
     found: dict[str, Cache] = {}
     for folder in map(Path, folders):
@@ -149,7 +157,7 @@ def read_folders(folders: Sequence[Path], data: DataSet) -> list[Cache]:
         paths = sorted(inner.glob(f"*{SUFFIX}")) if inner.is_dir() else []
         if not paths:
             raise UserError(f"{folder}: holds no soft targets; give the --out of busi-kd train soft-targets.")
-        for cache in (read_cache(path, data) for path in paths):
+        for cache in (read_alone(path) if data is None else read_cache(path, data) for path in paths):
             found.setdefault(cache.sha256, cache)
     teachers: dict[str, Cache] = {}
     for cache in found.values():

@@ -14,6 +14,7 @@ from train.studies.grid import plot
 from train.studies.grid.results import Pictures, Result
 from train.studies.grid.study import Key, Row, Study
 from train.studies.grid.table import METRICS, TITLES, Mean, Summary, summarise
+from train.studies.grid.teachers import Teachers, judged
 
 PAGE, TABLE, NUMBERS, FIGURE = "README.md", "table.csv", "study.json", "study.png"
 SCOPES = {
@@ -26,7 +27,7 @@ SCOPES = {
 
 def write(out: Path, study: Study, pictures: Pictures, results: dict[Key, Result], repeats: int) -> Path:
     """Write README.md, table.csv, study.json and study.png into `out`, each whole or not at all; returns the first."""
-    rows = summarise(study, pictures, results, repeats)
+    rows, teachers = summarise(study, pictures, results, repeats), judged(study, pictures, results, repeats)
     files.write_bytes(out / FIGURE, plot.draw(rows, pictures.synthetic))
     files.write_text(out / TABLE, table_csv(rows))
     files.write_json(
@@ -40,11 +41,12 @@ def write(out: Path, study: Study, pictures: Pictures, results: dict[Key, Result
             "decide": list(study.decide),
             "repeats": repeats,
             "rows": [_facts(row) for row in rows],
+            "teachers": [schema.dump(one) for one in teachers],
             "hardware": sorted({result.hardware for result in results.values()}),
             "versions": _versions(results),
         },
     )
-    files.write_text(out / PAGE, markdown(study, pictures, results, rows, repeats))
+    files.write_text(out / PAGE, markdown(study, pictures, results, rows, teachers, repeats))
     return out / PAGE
 
 
@@ -98,8 +100,16 @@ def _numbers(estimate: Estimate) -> list[str]:
     return ["" if v is None else f"{v:.6f}" for v in (estimate.value, estimate.low, estimate.high)]
 
 
-def markdown(study: Study, pictures: Pictures, results: dict[Key, Result], rows: list[Summary], repeats: int) -> str:
-    """The page: what was trained, the headline table, deciding and held-out folds, pooled figures, seeds, changes."""
+def markdown(
+    study: Study,
+    pictures: Pictures,
+    results: dict[Key, Result],
+    rows: list[Summary],
+    teachers: list[Teachers],
+    repeats: int,
+) -> str:
+    """The page: what was trained, the headline table, the teachers, deciding and held-out folds, pooled figures, seeds,
+    changes."""
     lines = [
         f"# {study.name}: {pictures.data}, base recipe {study.recipe}",
         "",
@@ -123,6 +133,7 @@ def markdown(study: Study, pictures: Pictures, results: dict[Key, Result], rows:
         "",
         *_table(["row", "minus", "shared trainings", *TITLES.values()], _differences(rows, "everywhere")),
         "",
+        *_teachers(teachers),
         f"## Deciding folds ({_list(study.decide)}) and held-out folds ({_list(_held_out(study, rows)) or 'none'})",
         "",
         "Rows are chosen by the deciding folds alone; the held-out folds are only reported.",
@@ -189,6 +200,42 @@ def _differences(rows: list[Summary], scope: str) -> Iterator[list[str]]:
         if row.row.against:
             cells = [signed(one.difference[m]) if one.difference else "unknown" for m in METRICS]
             yield [row.row.name, row.row.against, str(one.shared), *cells]
+
+
+def _teachers(found: list[Teachers]) -> list[str]:
+    if not found:
+        return []
+    lines = ["## The teachers themselves", ""]
+    for one in found:
+        if one.why_not:
+            lines += [f"`{_list(one.folders)}`: not judged. {one.why_not}", ""]
+    cells = [
+        [_list(one.folders), str(one.teachers), _list(one.folds), *(percent(one.mean[m]) for m in METRICS)]
+        for one in found
+        if one.mean
+    ]
+    minus = [
+        [row.row, _list(one.folders), _list(row.folds), *(signed(row.difference[m]) for m in METRICS)]
+        for one in found
+        for row in one.rows
+    ]
+    if cells:
+        lines += [
+            "Those whose cached answers rows learn from. A teacher has learnt from all folds but the two that it "
+            "answers, and is judged on these by its answer to the picture as it is: in each fold the mean over its "
+            "teachers, then the mean over folds.",
+            "",
+            *_table(["answers", "teachers", "folds", *TITLES.values()], cells),
+            "",
+        ]
+    if minus:
+        lines += [
+            "A row minus its teachers, in percentage points, on the folds that both answered; folds weigh the same:",
+            "",
+            *_table(["row", "minus the teachers of", "folds", *TITLES.values()], minus),
+            "",
+        ]
+    return lines
 
 
 def _seeds(rows: list[Summary]) -> list[str]:

@@ -149,11 +149,11 @@ def compared(own: dict, other: dict, draws: Draws, has_other: bool) -> Mean:
     difference = None
     if has_other and shared:
         one, two = draws.mean([own[unit] for unit in shared]), draws.mean([other[unit] for unit in shared])
-        difference = {metric: _estimate(one[metric] - two[metric]) for metric in METRICS}
+        difference = estimates({metric: one[metric] - two[metric] for metric in METRICS})
     mean = draws.mean(list(own.values()))
     return Mean(
         trainings=len(own),
-        mean={metric: Estimate(None) if mean is None else _estimate(mean[metric]) for metric in METRICS},
+        mean={metric: Estimate(None) for metric in METRICS} if mean is None else estimates(mean),
         shared=len(shared),
         difference=difference,
     )
@@ -176,5 +176,6 @@ def _known(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def _estimate(drawn: np.ndarray) -> Estimate:
-    return with_interval(_known(drawn[0]), drawn[1:])
+def estimates(drawn: Drawn) -> dict[str, Estimate]:
+    """Each metric with its 95 % interval."""
+    return {metric: with_interval(_known(values[0]), values[1:]) for metric, values in drawn.items()}
