@@ -48,10 +48,16 @@ def load(folder: Path, data: DataSet) -> runs.Run:
     run = load_segmenter(folder)
     if not isinstance(run.network, TwoHeads):
         raise UserError(
-            f"{folder}: its network, {run.meta.recipe.network.name!r}, outlines and names no class; convert a student, "
-            "or a run of the network 'two-heads'."
+            f"{folder}: its network, {run.meta.recipe.network.name!r}, {_why_not(run)}; convert a student, or a run of "
+            "the network 'two-heads'."
         )
     return _as_student(run, data)
+
+
+def _why_not(run: SegRun) -> str:
+    if run.meta.recipe.network.transformer is not None:
+        return "has a transformer beside it and is a teacher"
+    return "outlines and names no class"
 
 
 def trained(run: runs.Run) -> runs.RunMeta | SegMeta:

@@ -238,9 +238,19 @@ def test_a_conversion_with_a_spoilt_mask_ships_nothing_and_leaves_its_report(
     assert "| float32 |" in page.split("## Masks")[1]
 
 
-def test_a_network_that_only_outlines_is_not_converted(run: Path, data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"network": SegNetwork("simplified-unet", (4, 8)), "classes": None}, "outlines and names no class"),
+        (
+            {"network": SegNetwork("two-heads", width=8, transformer=NetworkRecipe("test_vit", weights="random"))},
+            "has a transformer beside it and is a teacher",
+        ),
+    ],
+)
+def test_who_is_no_student_is_not_converted(changes: dict, why: str, data: Path, tmp_path: Path) -> None:
     found = read_dataset(data)
-    alone = replace(RECIPE, network=SegNetwork("simplified-unet", (4, 8)), classes=None, fit=SegFit(epochs=1, batch=16))
-    folder = training.train(found, alone, make_split(found, SplitRecipe(), None), None, {}, tmp_path / "run").folder
-    with pytest.raises(UserError, match="outlines and names no class"):
+    other = replace(RECIPE, **changes, int8_epochs=0, fit=SegFit(epochs=1, batch=16))
+    folder = training.train(found, other, make_split(found, SplitRecipe(), None), None, {}, tmp_path / "run").folder
+    with pytest.raises(UserError, match=why):
         two_heads.load(folder, found)

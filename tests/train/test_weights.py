@@ -17,6 +17,7 @@ import pytest
 import torch
 from built_networks import SMALL, refused
 from safetensors.torch import load_file, save_file
+from timm.models.vision_transformer import checkpoint_filter_fn
 
 from device.errors import UserError
 from device.preprocess import Preprocess
@@ -242,3 +243,14 @@ def test_the_offline_recipes_networks_make_its_teacher_and_student(shared_data: 
     student = build(recipe.student.network, (224, 224), weights, 3)
     lumas = np.zeros((2, 1, 224, 224), np.float32)
     assert student.eval()(torch.from_numpy(lumas)).shape == (2, 3)
+
+
+def test_a_transformers_positions_are_enlarged_as_timm_does_it(shared_data: Path) -> None:
+    recipe = NetworkRecipe("vit_tiny_patch16_224", "vit_tiny_patch16_224.augreg_in21k_ft_in1k.safetensors")
+    folder = shared_data / "weights"
+    net = build(recipe, (256, 320), folder).net
+    wanted = checkpoint_filter_fn(load_file(folder / recipe.weights), net)["pos_embed"]
+    assert net.pos_embed.shape == (1, 1 + 16 * 20, 192)
+    torch.testing.assert_close(net.pos_embed.data, wanted)
+    own = build(recipe, (224, 224), folder).net
+    torch.testing.assert_close(own.pos_embed.data, load_file(folder / recipe.weights)["pos_embed"])

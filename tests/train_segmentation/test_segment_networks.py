@@ -8,6 +8,7 @@ from device.errors import UserError
 from train.networks.backbone import build
 from train.networks.cost import cost
 from train.recipe import NetworkRecipe
+from train.segmentation.networks.hybrid import HybridTwoHeads
 from train.segmentation.networks.make import MOBILENET, heads, make
 from train.segmentation.networks.two_heads import Decoder, TwoHeads
 from train.segmentation.recipe import SegNetwork
@@ -19,6 +20,7 @@ SMALL = {
     "lightbtseg-teacher": SegNetwork("lightbtseg-teacher", backbone=NetworkRecipe("resnet10t", weights="random")),
     "simplified-unet": SegNetwork("simplified-unet", (4, 8, 16)),
     "two-heads": SegNetwork("two-heads", width=8),
+    "hybrid": SegNetwork("two-heads", width=8, transformer=NetworkRecipe("test_vit", weights="random")),
 }
 
 
@@ -83,9 +85,9 @@ def test_each_network_gives_one_logit_per_place_and_learns(name: str) -> None:
     network = make(SMALL[name], (64, 96), None)
     luma = torch.randint(0, 256, (2, 1, 64, 96)).float()
     answer = heads(network(luma))
-    side = (16, 24) if name == "two-heads" else (64, 96)
-    assert answer.mask.shape == (2, 1, *side)
-    assert (answer.classes is None) == (name != "two-heads")
+    both = SMALL[name].name == "two-heads"
+    assert answer.mask.shape == (2, 1, *((16, 24) if both else (64, 96)))
+    assert (answer.classes is None) == (not both)
     (answer.mask.mean() + (0 if answer.classes is None else answer.classes.sum())).backward()
     idle = [n for n, w in network.named_parameters() if w.grad is None]
     # U-Net++ has three more heads, for deep supervision, which nobody asks.
@@ -128,6 +130,11 @@ def test_the_classifiers_weights_fit_as_they_are() -> None:
         (SegNetwork("lightbtseg-teacher", backbone=NetworkRecipe("test_vit", weights="random")), (64, 64), "no ResNet"),
         (SegNetwork("lightbtseg-teacher", (8, 8)), (64, 64), "leave it away"),
         (SegNetwork("unet", (8, 8)), (64, 64), "five widths"),
+        (
+            SegNetwork("two-heads", transformer=NetworkRecipe("resnet10t", weights="random")),
+            (64, 64),
+            "no Vision",
+        ),
     ],
 )
 def test_what_cannot_be_built_is_told(network: SegNetwork, size: tuple[int, int], said: str) -> None:
@@ -139,3 +146,30 @@ def test_two_heads_keeps_a_finest_map_of_a_quarter() -> None:
     network = make(SMALL["two-heads"], (64, 64), None)
     assert isinstance(network, TwoHeads)
     assert [lateral[0].in_channels for lateral in network.decoder.laterals] == [48, 24, 16]
+
+
+def test_the_transformers_tokens_lie_where_their_patches_do() -> None:
+    network = make(SMALL["hybrid"], (64, 96), None).eval()
+    assert isinstance(network, HybridTwoHeads)
+    vit = network.transformer.net
+    vit.blocks = nn.Sequential()  # each token speaks of its own patch alone then
+    vit.pos_embed.data.zero_()
+    luma = torch.randint(0, 256, (2, 1, 64, 96)).float()
+    with torch.no_grad():
+        maps, _ = network._seen(luma)
+        patches = vit.patch_embed.proj(network.transformer.normal(luma))  # (N, C, 4, 6), as a convolution has them
+        wanted = vit.norm(vit.norm_pre(patches.permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
+    assert [tuple(one.shape[2:]) for one in maps] == [(16, 24), (8, 12), (4, 6), (2, 3)]
+    torch.testing.assert_close(maps[2][:, -wanted.shape[1] :], wanted)
+
+
+def test_the_hybrids_class_logits_are_the_sum_of_both() -> None:
+    network = make(SMALL["hybrid"], (64, 64), None).eval()
+    luma = torch.randint(0, 256, (2, 1, 64, 64)).float()
+    with torch.no_grad():
+        torch.testing.assert_close(network(luma).classes, network.classifier(luma) + network.transformer(luma))
+
+
+def test_a_transformer_belongs_to_two_heads() -> None:
+    with pytest.raises(ValueError, match="for 'two-heads', not for 'unet'"):
+        SegNetwork("unet", transformer=NetworkRecipe("test_vit"))

@@ -165,6 +165,7 @@ def _load_file(net: nn.Module, recipe: NetworkRecipe, weights_dir: Path | None, 
     # The classifier of another task is never wanted; everything else must fit exactly.
     skip = tuple(f"{name}." for name in classifiers)
     state = {k: v.to(own[k].dtype) if k in own else v for k, v in state.items() if not k.startswith(skip)}
+    _resize_positions(net, state)
     wanted = {k for k in own if not k.startswith(skip)}
     unlike = sorted((wanted ^ set(state)) | {k for k in wanted & set(state) if own[k].shape != state[k].shape})
     # Counters of BatchNorm are not needed and some files leave them out.
@@ -175,6 +176,18 @@ def _load_file(net: nn.Module, recipe: NetworkRecipe, weights_dir: Path | None, 
             f"{unlike[0]!r}; name the matching file in the recipe."
         )
     net.load_state_dict(state, strict=False)
+
+
+def _resize_positions(net: nn.Module, state: dict[str, Tensor]) -> None:
+    """A transformer's table of positions, enlarged or reduced to this network's grid as timm does it."""
+    from timm.layers import resample_abs_pos_embed
+
+    name, grid = "pos_embed", getattr(getattr(net, "patch_embed", None), "grid_size", None)
+    positions, wanted = state.get(name), net.state_dict().get(name)
+    if grid is None or positions is None or wanted is None or positions.shape == wanted.shape:
+        return
+    if positions.ndim == wanted.ndim == 3 and positions.shape[2] == wanted.shape[2]:
+        state[name] = resample_abs_pos_embed(positions, list(grid), num_prefix_tokens=net.num_prefix_tokens)
 
 
 @torch.no_grad()

@@ -19,14 +19,19 @@ class SegNetwork:
     channels: width of each level from fine to coarse, of the U-Nets; () is the network's own. width: of the decoder of
     `two-heads`. backbone: of `lightbtseg-teacher` (networks/encoders.py says which) and `two-heads` (a timm
     MobileNetV3), None for their own; for the others its mean and std alone are used: (luma / 255 - mean) / std.
+    transformer: of `two-heads`, a timm Vision Transformer beside the backbone, which makes it a teacher that is not
+    converted (networks/hybrid.py).
     """
 
     name: NetworkName = "simplified-unet"
     channels: tuple[int, ...] = ()
     width: int = 64
     backbone: NetworkRecipe | None = None
+    transformer: NetworkRecipe | None = None
 
     def __post_init__(self) -> None:
+        if self.transformer is not None and self.name != "two-heads":
+            raise ValueError(f"network.transformer is for 'two-heads', not for {self.name!r}; leave it away.")
         if any(width < 1 for width in self.channels) or self.width < 1:
             raise ValueError("network.channels and network.width must be 1 or more.")
 

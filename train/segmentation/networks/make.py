@@ -10,6 +10,7 @@ from device.errors import UserError
 from train.data.busi import CLASSES
 from train.networks.backbone import Luma, build
 from train.recipe import NetworkRecipe
+from train.segmentation.networks.hybrid import HybridTwoHeads
 from train.segmentation.networks.two_heads import Heads, TwoHeads
 from train.segmentation.recipe import SegNetwork
 
@@ -46,7 +47,7 @@ def _made(recipe: SegNetwork, size: tuple[int, int], weights_dir: Path | None, f
         first = recipe.backbone or (RESNET101 if recipe.name == "lightbtseg-teacher" else MOBILENET)
         first = replace(first, weights="random") if fresh else first
         if recipe.name == "two-heads":
-            return TwoHeads(build(first, size, weights_dir, len(CLASSES)), first.name, recipe.width)
+            return _two_heads(recipe, first, size, weights_dir, fresh)
         return lightbtseg.teacher(build(first, size, weights_dir), first.name)
     if recipe.name == "simplified-unet":
         net = lightbtseg.student(recipe.channels)
@@ -64,6 +65,17 @@ def _made(recipe: SegNetwork, size: tuple[int, int], weights_dir: Path | None, f
             raise UserError(str(error)) from error
     scale = recipe.backbone or NetworkRecipe("", mean=0.5, std=0.5)
     return Luma(net, scale.mean, scale.std, one_channel=True)
+
+
+def _two_heads(
+    recipe: SegNetwork, first: NetworkRecipe, size: tuple[int, int], weights_dir: Path | None, fresh: bool
+) -> nn.Module:
+    classifier = build(first, size, weights_dir, len(CLASSES))
+    if recipe.transformer is None:
+        return TwoHeads(classifier, first.name, recipe.width)
+    second = replace(recipe.transformer, weights="random") if fresh else recipe.transformer
+    transformer = build(second, size, weights_dir, len(CLASSES))
+    return HybridTwoHeads(classifier, transformer, (first.name, second.name), recipe.width, size)
 
 
 def heads(answer: Tensor | Heads) -> Heads:
