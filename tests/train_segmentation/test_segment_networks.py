@@ -61,6 +61,22 @@ def test_multiply_adds_by_hand() -> None:
     assert cost(net, (10, 6)) == (40 + 10 + 9, 60 * (36 + 8) + 6)
 
 
+def test_attentions_products_are_counted() -> None:
+    class Attention(nn.Module):
+        """Each pixel a token of one number, made six, asks all others."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.wide = nn.Linear(1, 6)
+
+        def forward(self, luma: torch.Tensor) -> torch.Tensor:
+            tokens = self.wide(luma.flatten(2).transpose(1, 2))
+            return nn.functional.scaled_dot_product_attention(tokens, tokens, tokens)
+
+    # 12 tokens: 12 * 6 to widen; 12 x 12 products of 6 numbers, and as many again with the values.
+    assert cost(Attention(), (4, 3)) == (12, 72 + 2 * 12 * 12 * 6)
+
+
 def test_two_heads_cost_little_more_than_the_classifier() -> None:
     size = (224, 224)
     parameters, multiply_adds = cost(make(SegNetwork("two-heads"), size, None), size)
