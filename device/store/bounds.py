@@ -62,7 +62,7 @@ def too_old(found: list[Sized], limits: Limits, now: Stamp, open_study: str | No
 
 
 def make_room(
-    found: list[Sized], limits: Limits, open_study: str | None, needed: int, used: int, free: int, lent: int = 0
+    found: list[Sized], limits: Limits, open_study: str | None, needed: int, used: int, free: int, lent: int
 ) -> list[Sized]:
     """What has to be deleted before `needed` bytes are written; mostly nothing.
 

@@ -133,7 +133,7 @@ class Store:
         for study in studies:
             pictures.remove_study(self.pictures, study.id)
 
-    def make_room(self, limits: Limits, open_study: str | None, needed: int, free: int, lent: int = 0) -> None:
+    def make_room(self, limits: Limits, open_study: str | None, needed: int, free: int, lent: int) -> None:
         """Delete what the limits say before `needed` bytes are written; free, lent: bytes of the file system, before
         that, as bounds.make_room has them.
 
