@@ -12,6 +12,7 @@ from audit_pictures import tissue
 from device import RESEARCH_NOTICE
 from device.main import main
 from train.audit.hashes import pixel_hash
+from train.audit.known import CONFLICT, read_flags
 from train.data.busi import read_dataset, write_picture
 from train.data.groups import read_groups
 from train.data.lists import read_list
@@ -96,6 +97,10 @@ def test_each_fault_is_flagged_and_nothing_else(out: Path) -> None:
     assert read_list(out / "axilla.txt", "--exclude") == ("m2.png",)
     (row,) = [row for row in rows(out / "pictures.csv") if row["image"] == "b2.png"]
     assert (row["width"], row["height"], row["masks"]) == ("240", "180", "2")
+    read = read_flags(out / "pictures.csv", [row["image"] for row in rows(out / "pictures.csv")])
+    assert {flag: [name for name, has in of.items() if has] for flag, of in read.items()} == found["flagged"] | {
+        CONFLICT: ["b0.png", "m0.bmp"]
+    }
 
 
 def test_the_page_and_the_sheets_are_there(out: Path) -> None:
@@ -124,6 +129,7 @@ def test_the_groups_file_is_one_for_the_split(out: Path, faulty: Path, tmp_path:
     data = read_dataset(tmp_path)
     groups, _ = read_groups(tmp_path / "a" / "pictures.csv", data)
     assert groups["b1.png"] == groups["b9.png"]
+    assert set(read_flags(tmp_path / "a" / "pictures.csv", groups)["axilla"].values()) == {None}, "no text was read"
     assert json.loads((tmp_path / "a" / "audit.json").read_text())["data"]["fingerprint"] == data.fingerprint
 
 

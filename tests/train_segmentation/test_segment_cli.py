@@ -12,6 +12,7 @@ from small_segment_study import write_groups, write_study
 from train_commands import refused
 
 from device.main import main
+from train.audit.known import NAMES as FLAGS
 from train.segmentation import job as jobs
 
 pytestmark = pytest.mark.slow
@@ -135,6 +136,32 @@ def test_what_does_not_fit_is_refused(
 def test_tables_can_be_written_without_the_data(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "segment", str(done / "study.toml"), "--table-only", "--out", str(done / "out")]) == 0
     assert "Table II" in capsys.readouterr().out
+    assert not (done / "out" / "by-flag.md").exists(), "these groups hold no flags"
+
+
+def test_flags_of_the_audit_make_a_page_of_their_own(
+    done: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = Path(shutil.copytree(done / "out", tmp_path / "out"))
+    audit = tmp_path / "pictures.csv"
+    with open(out / "pictures.csv") as stream:
+        names = sorted({row["picture"] for row in csv.DictReader(stream)})
+    odd = {names[0], names[-1]}
+    lines = [",".join((name, "0", *(str(int(name in odd)) for _ in FLAGS))) for name in names]
+    whole = json.loads((out / "pictures.json").read_text())["pictures"]
+    lines += [",".join((name, "0", *("0" for _ in FLAGS))) for name in whole if name not in names]
+    audit.write_text("\n".join([",".join(("image", "group_id", *FLAGS)), *lines]) + "\n")
+    call = ["train", "segment", str(done / "study.toml"), "--table-only", "--out", str(out), "--groups", str(audit)]
+    assert main([*call, "--repeats", "20"]) == 0
+    assert "by-flag.md" in capsys.readouterr().out
+    page = (out / "by-flag.md").read_text()
+    assert [line for line in page.splitlines() if line.startswith("## ")] == [
+        "## alone",
+        "## benign teacher",
+        "## taught",
+        "## Missed by every row",
+    ]
+    assert "| axilla |" in page
 
 
 def test_costs_need_neither_data_nor_a_place(capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,7 +19,9 @@ def register(commands: argparse._SubParsersAction) -> None:
     command.add_argument("study", metavar="STUDY", help="a shipped study or a .toml file; docs/segmentation.md")
     command.add_argument("data", type=Path, nargs="?", help="data folder in the BUSI layout")
     command.add_argument("--out", type=Path, help="the same command goes on after a kill")
-    command.add_argument("--groups", type=Path, metavar="CSV", help="pictures.csv of train audit")
+    command.add_argument(
+        "--groups", type=Path, metavar="CSV", help="pictures.csv of train audit; its flags make by-flag.md"
+    )
     command.add_argument("--no-groups", action="store_true", help="count each picture as its own group")
     command.add_argument(
         "--protocol", choices=PROTOCOLS, help="instead of the study's; random and paper leak and are for comparison"
@@ -121,8 +123,10 @@ def _write(args: argparse.Namespace, study, classifier) -> int:
     """Write tables and, where the pictures are at hand, contact sheets; returns how many trainings are missing."""
     from device import files
     from device.errors import UserError
+    from train.audit.known import read_flags
     from train.data.busi import read_dataset
     from train.segmentation import operating, sheet, tables
+    from train.segmentation.by_flag import write_by_flag
     from train.segmentation.results import read_results
     from train.segmentation.summary import summarise
     from train.studies.grid.results import read_pictures
@@ -134,6 +138,9 @@ def _write(args: argparse.Namespace, study, classifier) -> int:
     summaries = summarise(study, pictures, found, args.repeats)
     path = tables.write(args.out, study, pictures, found, summaries, args.repeats, classifier)
     print(f"\n{path.read_text(encoding='utf-8')}\nWritten: {path}")
+    flags = read_flags(args.groups, pictures.pictures) if args.groups else None
+    if flags is not None:
+        print(f"Written: {write_by_flag(args.out, study, pictures, found, flags, args.repeats)}")
     if args.operating_point:
         row = study.row(args.operating_point)
         page = operating.write_operating_point(args.out, study, row, pictures, found, args.repeats)

@@ -36,11 +36,11 @@ class Summary:
 
 def summarise(study: SegStudy, pictures: Pictures, results: dict[Key, SegResult], repeats: int) -> list[Summary]:
     """A summary per row, in the study's order."""
-    by_row = {row.name: _runs(study, row, results) for row in study.rows}
+    by_row = {row.name: runs_of(study, row, results) for row in study.rows}
     return [_summary(study, row, by_row, pictures, results, repeats) for row in study.rows]
 
 
-def _runs(study: SegStudy, row: Row, results: dict[Key, SegResult]) -> dict[int, dict[str, Score]]:
+def runs_of(study: SegStudy, row: Row, results: dict[Key, SegResult]) -> dict[int, dict[str, Score]]:
     """Seed -> picture -> score, over the folds that are there; a picture stands in one test part only."""
     found: dict[int, dict[str, Score]] = {}
     for job in study.jobs([row]):
