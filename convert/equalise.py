@@ -9,6 +9,7 @@ Nagel et al., Data-Free Quantization Through Weight Equalization and Bias Correc
 across ReLU); Xiao et al., SmoothQuant, ICML 2023, equation 4 (observed activations, and the share).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,7 +30,7 @@ class _Group:
     free: bool = True
 
 
-def equalised(model: onnx.ModelProto, inputs: list[np.ndarray], share: float = SHARE) -> onnx.ModelProto:
+def equalised(model: onnx.ModelProto, inputs: Iterable[np.ndarray], share: float = SHARE) -> onnx.ModelProto:
     """A copy whose tensors have channels of more equal size, and which gives the same outputs up to rounding.
 
     inputs: what the network takes, (1, C, H, W) float32 each; their values decide what a channel's size is.
@@ -84,7 +85,7 @@ def _join(belongs: dict[str, _Group], groups: list[_Group], value: str) -> None:
         belongs[name] = first
 
 
-def _sizes(model: onnx.ModelProto, values: list[str], inputs: list[np.ndarray]) -> dict[str, np.ndarray]:
+def _sizes(model: onnx.ModelProto, values: list[str], inputs: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
     """value -> (C,) largest absolute value of each channel."""
     import onnxruntime
 

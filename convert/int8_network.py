@@ -7,13 +7,10 @@ import onnx
 
 from convert import equalise, export, fold
 from convert.quantise.how import How
-from convert.spread import spread
 from convert.two_heads import ClassOutput
 from device.preprocess import Preprocess
 from train.networks.backbone import Luma
 from train.recipe import ConvertRecipe
-
-_PICTURES = 40  # of the calibration set, which say how large a channel is
 
 
 def write_float_onnx(student: Luma | ClassOutput, preprocess: Preprocess, path: Path) -> None:
@@ -37,8 +34,9 @@ def write_int8_onnx(
     if recipe.fold:
         model, centre = fold.centred(fold.folded(model))
     if recipe.equalise:
-        few = lumas[spread(len(lumas), _PICTURES)]
-        model = equalise.equalised(model, [luma[None, None].astype(np.float32) - centre for luma in few])
+        # By all of them: a channel that speaks on one picture in fifty was blown up where a few did not hold that one,
+        # and its cry then set the step of all its neighbours (agreement with PyTorch 99 % -> 90 % on one network).
+        model = equalise.equalised(model, (luma[None, None].astype(np.float32) - centre for luma in lumas))
     onnx.save(model, path)
     return centre
 
