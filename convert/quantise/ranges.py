@@ -55,7 +55,6 @@ def least_error(calibrated: bytes, samples: list[np.ndarray], seed: int = 0) -> 
     Sung, Shin and Hwang, Resiliency of Deep Neural Networks under Quantization, 2015 (L2 error minimisation). The
     model's own inputs and outputs keep all of theirs.
     """
-    rng = np.random.default_rng(seed)
     found = observe(calibrated, samples)
     drawn: dict[int, list[np.ndarray]] = {number: [] for number in found}
     tracer = Tracer(calibrated)
@@ -63,6 +62,8 @@ def least_error(calibrated: bytes, samples: list[np.ndarray], seed: int = 0) -> 
         tracer.run(samples[place])
         for number, values in drawn.items():
             held = tracer.values(number).ravel()
+            # Drawn for each tensor by itself: their numbers depend on what else the converter has made before.
+            rng = np.random.default_rng((seed, place, held.size))
             values.append(held[rng.integers(0, held.size, min(held.size, _VALUES))])
     inner = [number for number, (low, high) in found.items() if number not in tracer.ends and low < high]
     return found | {number: _best(np.concatenate(drawn[number]), *found[number]) for number in inner}

@@ -127,6 +127,28 @@ def test_ranges_of_least_error_leave_the_ends_of_the_model_alone() -> None:
     assert ranges.least_error(model, samples) == found
 
 
+def test_a_tensors_range_of_least_error_depends_on_no_other_tensor() -> None:
+    """Its values are heavy-tailed, so that its range depends on which of them are drawn."""
+    rng = np.random.default_rng(8)
+    samples = [rng.standard_t(2.5, (1, 100, 100, 4)).astype(np.float32) for _ in range(6)]
+
+    def alone(x: tf.Tensor) -> tf.Tensor:
+        return scaled(tf.nn.relu(scaled(x, 2.0)), -1.0)
+
+    def behind_another(x: tf.Tensor) -> tf.Tensor:
+        return alone(scaled(tf.nn.relu(scaled(x, 3.0)) - tf.nn.relu(scaled(x, -3.0)), 1 / 3))
+
+    ends = []
+    for function in (alone, behind_another):
+        model = calibrated(function, samples)
+        whole, found = ranges.observe(model, samples), ranges.least_error(model, samples)
+        top = 2 * max(float(sample.max()) for sample in samples)
+        (inner,) = (number for number, (low, high) in whole.items() if (low, round(high / top, 4)) == (0.0, 1.0))
+        ends.append(found[inner])
+        assert found[inner][1] < whole[inner][1]
+    assert ends[0] == pytest.approx(ends[1], rel=1e-5)
+
+
 def test_the_calibrators_own_ranges_are_there_for_comparison(samples: list[np.ndarray]) -> None:
     """`tensorflow` keeps the calibrator's range of the first factor, which is that of the product."""
 
