@@ -35,11 +35,11 @@ augment = { flip = 0.5, shift = 0.05, gain = 0.2 }
 
 [student]
 network = { name = "mobilenetv3_small_050", weights = "random", mean = 0.5019607843137255, std = 0.5 }
-int8_epochs = 10
+int8_epochs = 20
 fit = { epochs = 30, batch = 16, lr = 2e-3, schedule = "cosine", warmup_epochs = 1.0, select = "last", ema = 0.95 }
 """
-# A student of a minute's training is nearer to its borders than one that ships: int8 turns 2 % of its answers, and four
-# of 192 pictures are 2 points of accuracy. The same gates hold for the honest file and for all faults.
+# A student of a minute's training is nearer to its borders than one that ships: int8 turns 1 % of its answers, and six
+# of 288 pictures are 2 points of accuracy. The same gates hold for the honest file and for all faults.
 GATES = ConvertRecipe(calibration_pictures=100, int8_agreement=0.96, accuracy_loss=0.021)
 
 
@@ -47,7 +47,7 @@ GATES = ConvertRecipe(calibration_pictures=100, int8_agreement=0.96, accuracy_lo
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Subject, Split]:
     folder = tmp_path_factory.mktemp("faults")
     data = folder / "phantoms"
-    write_phantoms(data, per_class=160, seed=11, size=(96, 128))
+    write_phantoms(data, per_class=240, seed=11, size=(96, 128))
     (folder / "tiny.toml").write_text(RECIPE)
     out = folder / "student"
     call = ["train", "distill", data, "--no-teacher", "--recipe", folder / "tiny.toml", "--out", out]
@@ -80,12 +80,17 @@ def converted(
     drawn = calibration.draw(split.train, subject.run.meta.recipe.preprocess, GATES.calibration_pictures, 0)
     stacks = [one.lumas for one in drawn if one is not None]
     if noise:
+        # A grey frame with nothing on it, as of a grabber without a signal. Its two extreme pixels keep the input's
+        # scale, without which no file loads. White noise would not do: it excites the layers about as pictures do, and
+        # the file of a well rounded student passes every gate.
         rng = np.random.default_rng(0)
-        stacks = [rng.integers(0, 256, stack.shape, dtype=np.uint8) for stack in stacks]
+        stacks = [rng.normal(128, 2, stack.shape).round().astype(np.uint8) for stack in stacks]
+        for stack in stacks:
+            stack[:, 0, 0], stack[:, -1, -1] = 0, 255
     model, centre = network_of(subject, folder, mean)
     if spoil is not None:
         spoil(model)
-    model = equalise.equalised(model, [luma[None, None].astype(np.float32) - centre for luma in stacks[0][:40]])
+    model = equalise.equalised(model, [luma[None, None].astype(np.float32) - centre for luma in stacks[0]])
     onnx.save(model, folder / "student-int8.onnx")
     for number, stack in enumerate(stacks):
         np.save(folder / f"calibration-{number}.npy", stack)
