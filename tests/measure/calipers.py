@@ -14,34 +14,26 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 
 from device.bundle import Estimate
-from device.preprocess import prepare, read_picture, restored, to_luma
+from device.preprocess import read_picture, to_luma
 from train.audit.marks import caliper_marks
 from train.augment.marks import with_calipers
 from train.data.busi import load_mask, read_dataset
 from train.data.split_file import read_split
 from train.evaluation.intervals import percent, signed
 from train.segmentation.figures import difference, measure
-from train.segmentation.losses import enlarged
-from train.segmentation.networks.make import heads
-from train.segmentation.outlines import THRESHOLD
+from train.segmentation.outlines import outline_of
 from train.segmentation.runs import SegRun, load_run
 from train.segmentation.scores import Score, score
 
 REACH = 11  # pixels around a mark's centre that are painted over: its arms have up to 9, its edge is soft
 
 
-@torch.no_grad()
 def answered(run: SegRun, luma: np.ndarray, truth: np.ndarray) -> tuple[Score, int]:
     """The score of the outline of a picture, (H, W) uint8, and the likeliest class. truth: (H, W) bool."""
-    preprocess = run.meta.recipe.preprocess
-    small = torch.from_numpy(prepare(luma, preprocess)).float()[None, None]
-    answer = heads(run.network(small))
-    chance = torch.sigmoid(enlarged(answer.mask, small.shape[2:]))[0, 0].numpy()
-    outline = restored(chance, luma.shape, preprocess) > THRESHOLD
-    return score(outline, truth), int(answer.classes[0].argmax())
+    outline, classes = outline_of(run.network, luma, run.meta.recipe.preprocess)
+    return score(outline, truth), int(np.argmax(classes))
 
 
 def painted_over(luma: np.ndarray, marks: np.ndarray) -> np.ndarray:

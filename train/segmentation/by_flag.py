@@ -58,8 +58,7 @@ def parts(runs: list[dict[str, Score]], pictures: Pictures, flags: Flags, repeat
 def _measured(runs: list[dict[str, Score]], names: list[str], pictures: Pictures, repeats: int) -> dict[str, Estimate]:
     if not names:
         return {figure: Estimate(None) for figure in _FIGURES}
-    groups = np.array([pictures.pictures[name][1] for name in names])
-    figures = measure([[scores[name] for name in names] for scores in runs], groups, repeats)
+    figures = measure([[scores[name] for name in names] for scores in runs], pictures.groups_of(names), repeats)
     return {figure: figures[figure] for figure in _FIGURES}
 
 
@@ -83,14 +82,13 @@ def write_by_flag(
 ) -> Path:
     """Write the page into the study's folder; returns its path."""
     trained = {row.name: list(runs.values()) for row in study.rows if (runs := runs_of(study, row, results))}
-    name = f"SYNTHETIC {pictures.data}" if pictures.synthetic else pictures.data
     lines = [
         f"# {study.name}: outlines by what stands in the picture",
         "",
         RESEARCH_NOTICE,
         "",
-        f"{name}. Flags are those of `busi-kd train audit` (docs/data.md). Lesion pictures alone, each judged once per "
-        "seed by the network whose test part it is in; mean in percent [95 % interval over groups].",
+        f"{pictures.title}. Flags are those of `busi-kd train audit` (docs/data.md). Lesion pictures alone, each "
+        "judged once per seed by the network whose test part it is in; mean in percent [95 % interval over groups].",
     ]
     for row, runs in trained.items():
         lines += ["", f"## {row}", "", *_table(parts(runs, pictures, flags, repeats))]

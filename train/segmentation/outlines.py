@@ -15,7 +15,6 @@ from train.segmentation.scores import Score, score
 THRESHOLD = 0.5  # of the probability, after it was brought back to the picture's size
 
 
-@torch.no_grad()
 def outlines(
     network: nn.Module, pictures: Sequence[Picture], preprocess: Preprocess
 ) -> Iterator[tuple[Picture, np.ndarray, tuple[float, ...] | None]]:
@@ -25,14 +24,20 @@ def outlines(
     UserError when a picture does not decode.
     """
     network.eval()
-    device = next(network.parameters()).device
     for picture in pictures:
-        frame = read_picture(picture.path)
-        luma = torch.from_numpy(prepare(frame, preprocess)).to(device).float()[None, None]
-        answer = heads(network(luma))
-        chance = torch.sigmoid(enlarged(answer.mask, luma.shape[2:]))[0, 0].cpu().numpy()
-        classes = None if answer.classes is None else tuple(answer.classes[0].cpu().double().numpy().tolist())
-        yield picture, restored(chance, frame.shape[:2], preprocess) > THRESHOLD, classes
+        yield picture, *outline_of(network, read_picture(picture.path), preprocess)
+
+
+@torch.no_grad()
+def outline_of(
+    network: nn.Module, frame: np.ndarray, preprocess: Preprocess
+) -> tuple[np.ndarray, tuple[float, ...] | None]:
+    """The outline (H, W) bool of a frame as it was read, (H, W) or (H, W, 3) uint8, and the class head's logits."""
+    luma = torch.from_numpy(prepare(frame, preprocess)).to(next(network.parameters()).device).float()[None, None]
+    answer = heads(network(luma))
+    chance = torch.sigmoid(enlarged(answer.mask, luma.shape[2:]))[0, 0].cpu().numpy()
+    classes = None if answer.classes is None else tuple(answer.classes[0].cpu().double().numpy().tolist())
+    return restored(chance, frame.shape[:2], preprocess) > THRESHOLD, classes
 
 
 def truth_of(picture: Picture, shape: tuple[int, int]) -> np.ndarray | None:

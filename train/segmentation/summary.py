@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from device.bundle import Estimate
 from train.segmentation.figures import difference, measure
 from train.segmentation.results import SegResult
@@ -67,7 +65,7 @@ def _summary(
         common = shared_names([one[seed] for seed in seeds for one in (own, other)])
         if common:
             first, second = ([[one[seed][n] for n in common] for seed in seeds] for one in (other, own))
-            against = difference(first, second, _groups(pictures, common), repeats)
+            against = difference(first, second, pictures.groups_of(common), repeats)
     chosen = {
         subset: [name for name in names if pictures.pictures[name][0] in labels] for subset, labels in SUBSETS.items()
     }
@@ -77,7 +75,7 @@ def _summary(
         planned=len(study.folds) * len(study.seeds),
         pictures=len(names),
         figures={
-            subset: measure([[scores[n] for n in of] for scores in own.values()], _groups(pictures, of), repeats)
+            subset: measure([[scores[n] for n in of] for scores in own.values()], pictures.groups_of(of), repeats)
             for subset, of in chosen.items()
             if of
         },
@@ -91,7 +89,3 @@ def shared_names(runs) -> list[str]:
     """The pictures that all of these have, sorted; none of no runs."""
     sets = [set(scores) for scores in runs]
     return sorted(set.intersection(*sets)) if sets else []
-
-
-def _groups(pictures: Pictures, names: list[str]) -> np.ndarray:
-    return np.array([pictures.pictures[name][1] for name in names])

@@ -76,7 +76,6 @@ def heading(study: SegStudy, pictures: Pictures, summaries: list[Summary]) -> li
     """What must be known to read the tables."""
     recipe = study.rows[0].recipe
     size = f"{recipe.preprocess.height} x {recipe.preprocess.width}"
-    name = f"SYNTHETIC {pictures.data}" if pictures.synthetic else pictures.data
     grouped = pictures.groups != ONE_PER_PICTURE
     protocol = recipe.split.protocol if grouped else f"{recipe.split.protocol}, near-copies not looked for"
     done, planned = sum(one.trainings for one in summaries), sum(one.planned for one in summaries)
@@ -85,10 +84,11 @@ def heading(study: SegStudy, pictures: Pictures, summaries: list[Summary]) -> li
         "",
         f"{RESEARCH_NOTICE}",
         "",
-        f"{name}; protocol {protocol}; input {size}; folds {list(study.folds)}, seeds {list(study.seeds)}; {done} of "
-        f"{planned} trainings done. Each picture is judged once per seed, by the network whose test part it is in, at "
-        "the picture's own resolution. Percent but for HD95; in brackets the 95 % interval from a bootstrap over "
-        "groups. Unknown figures are left out of a mean (docs/segmentation.md says which). GMAC: 10^9 multiply-adds.",
+        f"{pictures.title}; protocol {protocol}; input {size}; folds {list(study.folds)}, seeds {list(study.seeds)}; "
+        f"{done} of {planned} trainings done. Each picture is judged once per seed, by the network whose test part it "
+        "is in, at the picture's own resolution. Percent but for HD95; in brackets the 95 % interval from a bootstrap "
+        "over groups. Unknown figures are left out of a mean (docs/segmentation.md says which). GMAC: 10^9 "
+        "multiply-adds.",
     ]
     if recipe.split.leaks:
         lines += ["", f"**The protocol {recipe.split.protocol!r} leaks: copies of test pictures train.**"]

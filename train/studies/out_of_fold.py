@@ -119,7 +119,7 @@ def out_of_fold(
     return OutOfFold(
         logits=np.concatenate([logits / used[key][0] for key, (logits, _) in zip(keys, said, strict=True)]),
         targets=np.concatenate([targets for _, targets in said]),
-        groups=np.array([pictures.pictures[name][1] for one in results for name in one.test]),
+        groups=pictures.groups_of(name for one in results for name in one.test),
         folds=np.repeat([one.fold for one in results], sizes),
         seeds=np.repeat([one.seed for one in results], sizes),
         limits=np.repeat([used[key][1] for key in keys], sizes),

@@ -2,9 +2,12 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from device import files, schema
 from device.errors import UserError
@@ -66,6 +69,15 @@ class Pictures:
         unknown = {label for label, _ in self.pictures.values()} - set(CLASSES)
         if unknown:
             raise ValueError(f"{min(unknown)!r} is no class; there are {', '.join(CLASSES)}.")
+
+    @property
+    def title(self) -> str:
+        """The data set's name as a page says it."""
+        return f"SYNTHETIC {self.data}" if self.synthetic else self.data
+
+    def groups_of(self, names: Iterable[str]) -> np.ndarray:
+        """The group of each of the named pictures, (n,) str."""
+        return np.array([self.pictures[name][1] for name in names])
 
 
 @dataclass(frozen=True)
