@@ -37,6 +37,22 @@ def test_a_job_decides_seed_and_folds_and_nothing_else(tmp_path: Path) -> None:
     assert read_study(write_study(tmp_path), protocol="random").row("alone").recipe.split.protocol == "random"
 
 
+def test_a_row_may_have_seeds_of_its_own(tmp_path: Path) -> None:
+    change = ('name = "alone"\n', 'name = "alone"\nseeds = [4, 0]\n')
+    study = read_study(write_study(tmp_path, change))
+    jobs = study.jobs()
+    assert [(job.row.name, job.seed) for job in jobs if job.fold == 0] == [
+        ("alone", 0),
+        ("benign teacher", 0),
+        ("taught", 0),
+        ("alone", 4),
+    ]
+    assert len(jobs) == 8
+    assert [job.seed for job in study.jobs([study.row("taught")])] == [0, 0]
+    given = read_study(write_study(tmp_path, change), seeds=(3,))
+    assert {job.seed for job in given.jobs()} == {3}, "asked for on the command line they hold for all rows"
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -52,6 +68,8 @@ def test_a_job_decides_seed_and_folds_and_nothing_else(tmp_path: Path) -> None:
         (("change.hard_share = 0.5", "change.int8_epochs = 3"), "int8_epochs must lie in 0..2"),
         (("change.train_on = ['benign']".replace("'", '"'), 'change.train_on = ["normal"]'), "has no lesion"),
         (("folds = [0, 2]", "folds = [0, 5]"), "no fold 5"),
+        (('name = "alone"\n', 'name = "alone"\nseeds = []\n'), "row 'alone': seeds .* must be one or more"),
+        (('name = "taught"\n', 'name = "taught"\nseeds = [0, 7]\n'), "'benign teacher' has no seed 7"),
         (("lr = 5e-3", "lr = 5e-3, warmup_epochs = 1.0"), "leave it away with 'plateau'"),
         (("lr = 5e-3", "lr = 5e-3, mixup = 0.2"), "not for outlines"),
         (("share = 0.5", "share = -0.5"), "must be 0 or more"),

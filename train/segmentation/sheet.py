@@ -26,10 +26,10 @@ PATIENTS = "Patients' pictures: keep the sheet where the data are."
 def ranked(
     study: SegStudy, row: Row, results: dict[Key, SegResult], pictures: dict[str, Picture], label: str
 ) -> list[tuple[float, Key, Picture]]:
-    """(Dice, job, picture) of the row's lesion pictures of a class under the first seed, best first."""
+    """(Dice, job, picture) of the row's lesion pictures of a class under its first seed, best first."""
     found = []
     for job in study.jobs([row]):
-        if job.seed == study.seeds[0] and job.key in results:
+        if job.seed == row.seeds[0] and job.key in results:
             for name, score in results[job.key].scores.items():
                 if score.dice is not None and name in pictures and pictures[name].label == label:
                     found.append((score.dice, job.key, pictures[name]))

@@ -22,7 +22,8 @@ _SHIPPED = Path(str(resources.files("train.segmentation").joinpath("studies")))
 class RowFile:
     """One `[[row]]` as it is written. change: nested tables laid over the base row's recipe, or the study's.
 
-    tables: those that the row stands in. against: the row that its paired difference is taken to.
+    tables: those that the row stands in. against: the row that its paired difference is taken to. seeds: instead of
+    the study's.
     """
 
     name: str
@@ -30,6 +31,7 @@ class RowFile:
     base: str | None = None
     tables: tuple[Table, ...] = ("I",)
     against: str | None = None
+    seeds: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class Row:
     tables: tuple[str, ...]
     against: str | None
     soft: tuple[Path, ...]
+    seeds: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,9 @@ class SegStudy:
 
     def jobs(self, rows: list[Row] | None = None) -> list[Job[Row]]:
         """All trainings: seeds outermost, then rows, so that teachers come before their students, then folds."""
-        return [Job(row, s, fold) for s in self.seeds for row in rows or self.rows for fold in self.folds]
+        chosen = rows or self.rows
+        seeds = dict.fromkeys((*self.seeds, *(seed for row in chosen for seed in row.seeds)))
+        return [Job(row, s, fold) for s in seeds for row in chosen if s in row.seeds for fold in self.folds]
 
     def stages(self, jobs: list[Job[Row]]) -> list[list[Job[Row]]]:
         """Jobs in steps: those of one step need only what earlier steps have trained."""
@@ -114,7 +119,7 @@ def read_study(
     """Read a study: the name of a shipped one, or the path of a .toml file. The rest: instead of the file's.
 
     Raises UserError naming file and row: no TOML, an unknown key, a row that is there twice, a base or teacher that
-    does not stand above, a fold that there is not.
+    does not stand above, a seed that a teacher is not trained with, a fold that there is not.
     """
     path = Path(name)
     if path.suffix != ".toml":
@@ -126,6 +131,8 @@ def read_study(
     written = schema.load(StudyFile, read_toml(path, "study"), path)
     if protocol is not None:
         written = replace(written, recipe=laid_over(written.recipe, {"split": {"protocol": protocol}}))
+    if seeds:
+        written = replace(written, seeds=seeds, row=tuple(replace(one, seeds=None) for one in written.row))
     rows: list[Row] = []
     tables: dict[str, dict[str, Any]] = {}
     for one in written.row:
@@ -138,8 +145,10 @@ def read_study(
     count = {row.recipe.split.folds for row in rows}
     if len(count) > 1 or len({(row.recipe.split.protocol, row.recipe.split.seed) for row in rows}) > 1:
         raise UserError(f"{path}: all rows must be split alike; set the table split in [recipe] alone.")
-    study = SegStudy(written.name, path, folds or written.folds, seeds or written.seeds, written.decide, tuple(rows))
+    study = SegStudy(written.name, path, folds or written.folds, written.seeds, written.decide, tuple(rows))
     check_numbers(f"{path}", study.seeds, study.folds, max(count))
+    for row in rows:
+        check_numbers(f"{path}, row {row.name!r}", row.seeds, study.folds, max(count))
     check_folds(f"{path}: decide", study.decide, max(count))
     return study
 
@@ -157,10 +166,15 @@ def _resolved(one: RowFile, above: list[Row], tables: dict[str, dict], study: St
     if taken:
         raise UserError(f"{where}: {taken!r} is decided by each training; remove it.")
     recipe = schema.load(SegRecipe, tables[one.name], where)
+    seeds = study.seeds if one.seeds is None else one.seeds
     for term in recipe.teachers:
         if term.row not in names:
             raise UserError(f"{where}: no row {term.row!r}{nearest(term.row, names)} stands above it to teach it.")
-        if next(row for row in above if row.name == term.row).recipe.preprocess != recipe.preprocess:
+        teacher = next(row for row in above if row.name == term.row)
+        if teacher.recipe.preprocess != recipe.preprocess:
             raise UserError(f"{where}: its teacher {term.row!r} sees another input size; make them alike.")
+        untaught = [seed for seed in seeds if seed not in teacher.seeds]
+        if untaught:
+            raise UserError(f"{where}: its teacher {term.row!r} has no seed {untaught[0]}; give it the same seeds.")
     soft = tuple(path.parent / folder for folder in recipe.classes.soft) if recipe.classes else ()
-    return Row(one.name, slug, recipe, one.tables, one.against, soft)
+    return Row(one.name, slug, recipe, one.tables, one.against, soft, seeds)

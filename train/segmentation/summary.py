@@ -72,7 +72,7 @@ def _summary(
     return Summary(
         row=row,
         trainings=len(done),
-        planned=len(study.folds) * len(study.seeds),
+        planned=len(study.folds) * len(row.seeds),
         pictures=len(names),
         figures={
             subset: measure([[scores[n] for n in of] for scores in own.values()], pictures.groups_of(of), repeats)

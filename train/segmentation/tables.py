@@ -78,13 +78,14 @@ def heading(study: SegStudy, pictures: Pictures, summaries: list[Summary]) -> li
     size = f"{recipe.preprocess.height} x {recipe.preprocess.width}"
     grouped = pictures.groups != ONE_PER_PICTURE
     protocol = recipe.split.protocol if grouped else f"{recipe.split.protocol}, near-copies not looked for"
+    seeds = [str(list(study.seeds))] + [f"{r.name!r} {list(r.seeds)}" for r in study.rows if r.seeds != study.seeds]
     done, planned = sum(one.trainings for one in summaries), sum(one.planned for one in summaries)
     lines = [
         f"# {study.name}: where the lesion is",
         "",
         f"{RESEARCH_NOTICE}",
         "",
-        f"{pictures.title}; protocol {protocol}; input {size}; folds {list(study.folds)}, seeds {list(study.seeds)}; "
+        f"{pictures.title}; protocol {protocol}; input {size}; folds {list(study.folds)}, seeds {', '.join(seeds)}; "
         f"{done} of {planned} trainings done. Each picture is judged once per seed, by the network whose test part it "
         "is in, at the picture's own resolution. Percent but for HD95; in brackets the 95 % interval from a bootstrap "
         "over groups. Unknown figures are left out of a mean (docs/segmentation.md says which). GMAC: 10^9 "
@@ -114,7 +115,7 @@ def _class_heads(
     lines += ["", f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     for one in rows:
         mean = one.mean
-        planned = len(study.folds) * len(study.seeds)
+        planned = len(study.folds) * len(one.row.seeds)
         cells = [one.row.name, f"{mean.trainings} of {planned}", *(percent(mean.mean[metric]) for metric in METRICS)]
         if classifier is not None:
             differences = mean.difference or {}
