@@ -78,7 +78,7 @@ def test_the_threshold_is_that_of_a_student_with_the_same_answers(done) -> None:
     assert {key for key in theirs if ours[key] != theirs[key]} == {"recipe"}
     assert ours["folds"] == [1, 2]
     page = (folder / "out/operating-point/both/README.md").read_text()
-    assert "busi-kd train segment both.toml --out DIR --table-only --operating-point both" in page
+    assert "busi-kd train segment both.toml --seeds 0,1 --out DIR --table-only --operating-point both" in page
     assert "SYNTHETIC" in page
 
 

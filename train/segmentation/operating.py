@@ -47,5 +47,6 @@ def asked(out: Path, study: SegStudy, row: Row, results: dict[Key, SegResult]) -
         recipe=decisive(row.recipe),
         target_sensitivity=convert.target_sensitivity,
         coverage=convert.coverage,
-        again=f"busi-kd train segment {study.argument} --out DIR --table-only --operating-point {row.slug}",
+        again=f"busi-kd train segment {study.argument} --seeds {','.join(map(str, row.seeds))} --out DIR --table-only "
+        f"--operating-point {row.slug}",
     )
