@@ -32,7 +32,10 @@ def outlines(
 def outline_of(
     network: nn.Module, frame: np.ndarray, preprocess: Preprocess
 ) -> tuple[np.ndarray, tuple[float, ...] | None]:
-    """The outline (H, W) bool of a frame as it was read, (H, W) or (H, W, 3) uint8, and the class head's logits."""
+    """The outline (H, W) bool of a frame as it was read, (H, W) or (H, W, 3) uint8, and the class head's logits.
+
+    network: in evaluation mode. The logits are None of a network without a class head.
+    """
     luma = torch.from_numpy(prepare(frame, preprocess)).to(next(network.parameters()).device).float()[None, None]
     answer = heads(network(luma))
     chance = torch.sigmoid(enlarged(answer.mask, luma.shape[2:]))[0, 0].cpu().numpy()
