@@ -43,4 +43,4 @@ def write_int8_onnx(
 
 def how_of(recipe: ConvertRecipe) -> How:
     """How TensorFlow's part of the way goes, of a recipe's [convert]."""
-    return How(recipe.int8_ranges, recipe.int8_bias_pictures, slim=recipe.int8_slim)
+    return How(recipe.int8_ranges, recipe.int8_bias_pictures, recipe.int8_rounding, slim=recipe.int8_slim)

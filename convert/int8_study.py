@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from convert import calibration, tflite
+from convert import calibration, tflite, two_heads
 from convert.int8_network import how_of, write_float_onnx, write_int8_onnx
 from convert.peer import environment
 from convert.pipeline import FLOAT_ONNX, Subject, subject_of
@@ -26,7 +26,6 @@ from convert.verify.examine import examine
 from device import RESEARCH_NOTICE
 from device.errors import UserError
 from device.runtime import Model
-from train import runs
 from train.data.busi import read_dataset
 from train.data.splits import Split
 from train.evaluation.intervals import signed
@@ -41,6 +40,7 @@ _PLAIN = {
     "equalise": False,
     "int8_ranges": "tensorflow",
     "int8_bias_pictures": 0,
+    "int8_rounding": "nearest",
 }
 STEPS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("as TensorFlow converts it", {}),
@@ -51,6 +51,7 @@ STEPS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("constants folded", {"fold": True}),
     ("channels equalised", {"equalise": True}),
     ("biases corrected", {"int8_bias_pictures": 40}),
+    ("weights rounded together", {"int8_rounding": "together"}),
 )
 # Each of these is the last step with one thing otherwise.
 BESIDE: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -74,7 +75,7 @@ PEER: tuple[tuple[str, str, bool], ...] = (
 def main(arguments: list[str]) -> int:
     """Convert each way, measure, print the table."""
     parser = argparse.ArgumentParser(prog="python -m convert.int8_study", description=__doc__)
-    parser.add_argument("student", type=Path, help="run folder of a trained student")
+    parser.add_argument("student", type=Path, help="run folder of a trained student, or of two heads")
     parser.add_argument("--data", type=Path, required=True, help="data folder of the training")
     parser.add_argument(
         "--file", action="append", default=[], metavar="NAME=FILE", help="another int8 file; repeatable"
@@ -83,8 +84,9 @@ def main(arguments: list[str]) -> int:
     args = parser.parse_args(arguments)
     peer = environment.prepared(args.peer) if args.peer else None
     others = dict(named(text) for text in args.file)
-    run = runs.load_run(args.student, "student")
-    split = split_of(candidate(run), read_dataset(args.data))
+    data = read_dataset(args.data)
+    run = two_heads.load(args.student, data)
+    split = split_of(candidate(run), data)
     subject = subject_of(run, split, run.meta.recipe.convert, None)
     with tempfile.TemporaryDirectory() as work:
         files = _convert(subject, split, Path(work), peer) | others

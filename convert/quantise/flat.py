@@ -85,6 +85,11 @@ class Flat:
         data = self.model.buffers[self.tensors[number].buffer].data
         return None if data is None or len(data) == 0 else np.frombuffer(bytes(data), np.int8)
 
+    def floats(self, number: int) -> np.ndarray:
+        """The float32 values of a tensor that the file holds, in its shape."""
+        raw = bytes(self.model.buffers[self.tensors[number].buffer].data)
+        return np.frombuffer(raw, np.float32).reshape(self.shape(number))
+
     def set_constant(self, number: int, values: np.ndarray) -> None:
         """Write the int8 values of a tensor that the file holds; of its shape."""
         raw = np.frombuffer(values.astype(np.int8).tobytes(), np.uint8)

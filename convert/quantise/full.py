@@ -1,4 +1,4 @@
-"""A full-integer TFLite model from a set-up converter: ranges, int8, biases, and what noise is left."""
+"""A full-integer TFLite model from a set-up converter: ranges, int8, weights, biases, and what noise is left."""
 
 from functools import partial
 from typing import Any
@@ -14,6 +14,7 @@ from convert.quantise.how import How
 from convert.quantise.portable import clear_of_ties
 from convert.quantise.ranges import TAIL, least_error, observe, with_ranges
 from convert.quantise.reach import within_reach
+from convert.quantise.rounding import rounded_together
 from convert.quantise.slim import slim
 from convert.quantise.stem import merge_columns
 from convert.spread import spread
@@ -50,6 +51,8 @@ def quantise(
     quantised = int8()
     if how.float_operators:
         quantised = int8(denylisted_nodes=_noisiest(calibrated, quantised, few, how.float_operators))
+    if how.rounding == "together":
+        quantised = rounded_together(calibrated, quantised, samples)
     quantised = clear_of_ties(within_reach(quantised))
     if how.bias_pictures:
         quantised = corrected(

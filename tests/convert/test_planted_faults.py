@@ -1,6 +1,7 @@
 """Faults planted in the conversion of a trained student: each is refused, and the honest file ships."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,8 @@ import pytest
 
 from convert import calibration, equalise, export, fold, tflite
 from convert.graph import Graph
+from convert.int8_network import how_of
 from convert.pipeline import Subject, subject_of
-from convert.quantise.how import How
 from convert.verify import gates
 from convert.verify.examine import Answer, Result, examine
 from convert.verify.parity import compare
@@ -96,7 +97,7 @@ def converted(
         np.save(folder / f"calibration-{number}.npy", stack)
     paths = tuple(str(folder / f"calibration-{number}.npy") for number in range(len(stacks)))
     int8 = str(folder / "student-int8.onnx")
-    job = tflite.Job(int8, int8, centre, paths, How(GATES.int8_ranges, GATES.int8_bias_pictures, per_channel))
+    job = tflite.Job(int8, int8, centre, paths, replace(how_of(GATES), per_channel=per_channel))
     made = tflite.write_variants(job, folder / "tflite", ["int8-full"], folder / "convert.log")
     first, again = (Model(made[name]) for name in ("int8-full", tflite.AGAIN))
     exported, _ = examined(subject, "onnx-int8", lambda lumas: export.run_onnx(Path(int8), lumas, centre))

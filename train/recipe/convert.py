@@ -14,7 +14,8 @@ class ConvertRecipe:
     tensor are made alike in size (convert/equalise.py).
     int8_ranges: activation ranges as observed by us, without their rare extremes (`clipped`), with the least error, or
     those of TensorFlow's calibrator, which errs (convert/quantise/ranges.py). int8_bias_pictures: so many calibration
-    pictures correct the biases (convert/quantise/bias.py), 0: none do. int8_slim: the file is stripped of what no
+    pictures correct the biases (convert/quantise/bias.py), 0: none do. int8_rounding: the weights each to its nearest
+    step, or those of a channel together (convert/quantise/rounding.py). int8_slim: the file is stripped of what no
     interpreter reads (convert/quantise/slim.py).
 
     The gates compare each file with PyTorch on all held-out pictures: share of equal top classes (0..1), of ONNX and
@@ -34,6 +35,7 @@ class ConvertRecipe:
     equalise: bool = True
     int8_ranges: Literal["least-error", "clipped", "observed", "tensorflow"] = "least-error"
     int8_bias_pictures: int = 40
+    int8_rounding: Literal["together", "nearest"] = "together"
     int8_slim: bool = False
     float_agreement: float = 0.995
     int8_agreement: float = 0.98
